@@ -1,0 +1,1 @@
+"""REST on Ryu's WSGI: what is ours, under ``/saga/v1``."""

@@ -1,0 +1,1 @@
+"""(model, health, inventory) to the desired program of every bridge; pure and deterministic."""

@@ -1,0 +1,220 @@
+"""Alarms about configurations that can be loaded but will not do what their writer expects."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from ipaddress import ip_network, summarize_address_range
+from typing import Literal
+
+from controller.model.gateway import (
+    Config,
+    FirewallRule,
+    Gateway,
+    NatAction,
+    Network,
+    PortRange,
+    RedirectionPolicy,
+    RuleDirection,
+    Service,
+)
+from controller.model.problems import listing
+
+_TRANSLATING = (NatAction.SNAT, NatAction.DNAT, NatAction.REFLEXIVE)
+
+
+@dataclass(frozen=True)
+class ConfigAlarm:
+    """Something unwise in a configuration.
+
+    ``id`` names the kind, ``entity`` what in the ``gateway`` it is about, ``cause`` says why, ``remedy`` what to do.
+    """
+
+    id: str
+    gateway: str
+    entity: str
+    severity: Literal["CRITICAL", "HIGH", "MEDIUM", "LOW"]
+    cause: str
+    remedy: str
+
+
+def config_alarms(config: Config) -> tuple[ConfigAlarm, ...]:
+    """Return the alarms of a configuration, by gateway; empty if nothing in it is unwise."""
+    return tuple(alarm for gateway in config.gateways for check in _CHECKS for alarm in check(gateway))
+
+
+def stateful_rules_without_redirection(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Stateful firewall rules on a gateway that does not bring both directions to one router (KB 388122)."""
+    found = [rule.id for rule in gateway.firewall_rules if rule.stateful]
+    reason = _no_redirection(gateway)
+    if reason and found:
+        yield ConfigAlarm(
+            id="stateful_firewall_without_redirection",
+            gateway=gateway.id,
+            entity="gateway_firewall",
+            severity="HIGH",
+            cause=f"{reason}, but these firewall rules are stateful: {listing(found)}. Only the router that saw the"
+            " first packet of a connection knows it; answers that return over another router are dropped there.",
+            remedy="Enable stateful_services with redirection_policy IP_HASH, or make the rules stateful: false and"
+            " allow both directions.",
+        )
+
+
+def translations_without_redirection(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Translations on a gateway that does not bring both directions to one router (KB 388122).
+
+    REFLEXIVE is among them: NSX translates it without state, here its translation is kept with the connection.
+    """
+    found = [f"{rule.id} ({rule.action.value})" for rule in gateway.nat_rules if rule.action in _TRANSLATING]
+    reason = _no_redirection(gateway)
+    if reason and found:
+        yield ConfigAlarm(
+            id="nat_without_redirection",
+            gateway=gateway.id,
+            entity="nat_rules",
+            severity="HIGH",
+            cause=f"{reason}, but there are NAT rules: {listing(found)}. SNAT, DNAT and REFLEXIVE all keep the"
+            " translation of a connection at the router that saw its first packet; answers that return over another"
+            " router are not translated back and are dropped.",
+            remedy="Enable stateful_services with redirection_policy IP_HASH, or remove the NAT rules.",
+        )
+
+
+def shadowed_firewall_rules(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Firewall rules that never decide, because one earlier rule matches all they match."""
+    for position, rule in enumerate(gateway.firewall_rules):
+        earlier = next((other for other in gateway.firewall_rules[:position] if _covers(other, rule)), None)
+        if earlier:
+            yield ConfigAlarm(
+                id="firewall_rule_shadowed",
+                gateway=gateway.id,
+                entity=f"gateway_firewall.rules.{rule.id}",
+                severity="LOW",
+                cause=f"Firewall rule {rule.id} never decides: rule {earlier.id} is evaluated before it and matches"
+                " everything it matches.",
+                remedy=f"Give {rule.id} a lower sequence_number than {earlier.id}, or remove it.",
+            )
+
+
+def dnat_to_nowhere(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """DNAT and REFLEXIVE rules whose inside addresses are in no segment."""
+    segments = [address.network for segment in gateway.segments for address in segment.addresses]
+    for rule in gateway.nat_rules:
+        inside: list[Network] = []
+        if rule.action is NatAction.DNAT and rule.translated:
+            inside = list(summarize_address_range(*rule.translated))
+        elif rule.action is NatAction.REFLEXIVE and rule.source:
+            inside = [rule.source]
+        outside = [network for network in inside if not _within(network, segments)]
+        if outside:
+            yield ConfigAlarm(
+                id="nat_inside_address_unknown",
+                gateway=gateway.id,
+                entity=f"nat_rules.{rule.id}",
+                severity="MEDIUM",
+                cause=f"The inside addresses {listing([str(network) for network in outside])} of {rule.action.value}"
+                f" rule {rule.id} are in no segment of the gateway, so nothing there can be reached.",
+                remedy="Correct the addresses, or add the segment.",
+            )
+
+
+def crowded_failure_domain(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """A stateful gateway of which one failure domain has more than half the edges, so that some pair shares it.
+
+    Edges without a failure domain are in one together, as in NSX.  Nothing is said if none has one.
+    """
+    domains = Counter(router.failure_domain for router in gateway.routers)
+    domain, count = domains.most_common(1)[0]
+    if gateway.stateful and set(domains) != {None} and 2 * count > len(gateway.routers):
+        name = "the default failure domain" if domain is None else f"failure domain {domain}"
+        yield ConfigAlarm(
+            id="failure_domain_crowded",
+            gateway=gateway.id,
+            entity="edge_cluster",
+            severity="MEDIUM",
+            cause=f"{count} of {len(gateway.routers)} edges are in {name}, so both edges of a sub-cluster are in it:"
+            " its failure ends their connections.",
+            remedy="Spread the edges so that no failure domain has more than half of them.",
+        )
+
+
+def unequal_mtu(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Interfaces of one group with different MTU: which one a connection leaves by is the owner's, not the sender's."""
+    for group in gateway.groups:
+        members = [entry for router in gateway.routers for entry in router.interfaces if entry.group == group.index]
+        if gateway.stateful and len({entry.mtu for entry in members}) > 1:
+            found = [f"{entry.id} {entry.mtu}" for entry in members]
+            yield ConfigAlarm(
+                id="interface_group_mtu_differs",
+                gateway=gateway.id,
+                entity=f"interface_groups.{group.id}",
+                severity="MEDIUM",
+                cause=f"The interfaces of group {group.id} have different MTU: {listing(found)}. How large a packet may"
+                " be depends on which router owns its remote address.",
+                remedy="Give all interfaces of the group the same mtu.",
+            )
+
+
+_CHECKS = (
+    stateful_rules_without_redirection,
+    translations_without_redirection,
+    shadowed_firewall_rules,
+    dnat_to_nowhere,
+    crowded_failure_domain,
+    unequal_mtu,
+)
+
+
+def _no_redirection(gateway: Gateway) -> str | None:
+    """Return why the two directions of a connection may pass different routers, or None if they cannot."""
+    if len(gateway.routers) < 2:
+        return None
+    if not gateway.stateful:
+        return f"stateful_services of the active/active gateway {gateway.id} are not enabled"
+    if gateway.redirection_policy is RedirectionPolicy.NONE:
+        return f"the redirection_policy of gateway {gateway.id} is NONE"
+    return None
+
+
+def _covers(wide: FirewallRule, narrow: FirewallRule) -> bool:
+    """Tell whether a rule surely matches all that another one matches (False where it takes several rules' parts)."""
+    return (
+        wide.direction in (RuleDirection.IN_OUT, narrow.direction)
+        and narrow.ip_versions <= wide.ip_versions
+        and (not wide.scope or bool(narrow.scope) and narrow.scope <= wide.scope)
+        and _networks_cover(wide.sources, narrow.sources, narrow.ip_versions)
+        and _networks_cover(wide.destinations, narrow.destinations, narrow.ip_versions)
+        and _services_cover(wide.services, narrow.services)
+    )
+
+
+def _networks_cover(wide: tuple[Network, ...], narrow: tuple[Network, ...], versions: frozenset[int]) -> bool:
+    everything = tuple(ip_network("0.0.0.0/0" if version == 4 else "::/0") for version in versions)
+    return not wide or all(_within(network, wide) for network in narrow or everything)
+
+
+def _within(network: Network, others: list[Network] | tuple[Network, ...]) -> bool:
+    return any(network.version == other.version and network.subnet_of(other) for other in others)
+
+
+def _services_cover(wide: tuple[Service, ...], narrow: tuple[Service, ...]) -> bool:
+    if not wide:
+        return True
+    return bool(narrow) and all(any(_service_covers(entry, other) for entry in wide) for other in narrow)
+
+
+def _service_covers(wide: Service, narrow: Service) -> bool:
+    return (
+        wide.protocol == narrow.protocol
+        and _ports_cover(wide.source_ports, narrow.source_ports)
+        and _ports_cover(wide.destination_ports, narrow.destination_ports)
+        and wide.icmp_type in (None, narrow.icmp_type)
+        and wide.icmp_code in (None, narrow.icmp_code)
+    )
+
+
+def _ports_cover(wide: tuple[PortRange, ...], narrow: tuple[PortRange, ...]) -> bool:
+    if not wide:
+        return True
+    return bool(narrow) and all(any(w.first <= n.first and n.last <= w.last for w in wide) for n in narrow)

@@ -1,0 +1,1 @@
+"""What needs packets or the switch database: ICMP errors, resets, neighbour solicitation, table names."""

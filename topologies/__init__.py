@@ -1,0 +1,1 @@
+"""The topologies of the white paper's figures and the lab that runs them: Mininet's host and switch classes of ours."""

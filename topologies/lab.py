@@ -1,0 +1,276 @@
+"""The lab: a topology with an Open vSwitch instance and a controller of its own, as a context manager."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from mininet.net import Mininet
+
+from controller.model import loads
+from controller.model.gateway import Config
+from topologies.base import GatewayTopo
+from topologies.controllers import SagaController
+from topologies.errors import LabError
+from topologies.hosts import LabHost, PhysicalRouter
+from topologies.manager import ControllerProcess, free_ports
+from topologies.observe import Capture, PortCounters, parse_connections, parse_ports, tcpdump
+from topologies.ovs import PrivateOpenVSwitch
+from topologies.plan import plan
+from topologies.record import LabRecord
+from topologies.switches import SagaSwitch
+
+log = logging.getLogger(__name__)
+
+
+def topology_class(name: str) -> type[GatewayTopo]:
+    """Return the topology of a name (a module of this package); LabError if there is none."""
+    try:
+        return importlib.import_module(f"topologies.{name}").topos[name]
+    except (ModuleNotFoundError, AttributeError, KeyError) as error:
+        raise LabError(f"no topology {name!r}: no such module in topologies/, or it has no topos[{name!r}]") from error
+
+
+class Lab:
+    """A running topology.
+
+    ::
+
+        with Lab("four_edge") as lab:
+            lab.wait_settled()
+            print(lab.host("A").run("ping -c 1 192.0.2.2").stdout)
+
+    Everything a lab makes is its own: Open vSwitch instance, run directory, controller.  What a killed lab has left is
+    cleared away by the next one.  A network namespace holds one lab at a time (a second one gets a LabError).
+    """
+
+    def __init__(
+        self,
+        topology: str | type[GatewayTopo],
+        config: Path | str | Config | None = None,
+        controller: bool = True,
+        isolated: bool = False,
+        datapath: str | None = None,
+        **options: Any,
+    ) -> None:
+        """Describe the lab; entering the context builds it.
+
+        ``topology`` is a name ("four_edge") or class; ``config`` a gateway file's path or its text (default: the
+        topology's own file), or a resolved Config, which cannot have a controller; ``controller`` says whether one is
+        started at once; ``isolated`` must be False: edges are bridges of one Open vSwitch; ``datapath`` is "system"
+        or "netdev" (default: the kernel's where there is one, else userspace); ``options`` go to the topology.
+        """
+        if isolated:
+            raise ValueError("isolated must be False")
+        self._class = topology_class(topology) if isinstance(topology, str) else topology
+        self._start_with_controller = controller
+        self._datapath = datapath
+        self._options = options
+        self._text: str | None = None
+        if isinstance(config, Config):
+            if controller:
+                raise ValueError("a lab with a controller needs a gateway file, not a resolved Config")
+            self.config = config
+        else:
+            source = config or self._class.gateway_file
+            self._text = _text_of(source)
+            self.config = loads(self._text, None if self._text is source else str(source))
+        self._record: LabRecord | None = None
+        self._net: Mininet | None = None
+
+    def __enter__(self) -> Lab:
+        self._topology = self._class(config=self.config, **self._options)
+        self._record = LabRecord(self._class.__module__.rpartition(".")[2])
+        try:
+            self._build()
+            if self._start_with_controller:
+                self.start_controller()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _build(self) -> None:
+        environment = self._record.environment
+        self.directory = self._record.directory
+        self.gateway_file = self.directory / "gateway.yaml"
+        if self._text is not None:
+            self.gateway_file.write_text(self._text)
+        self.controller = ControllerProcess(self.directory, self.gateway_file, *free_ports(2), environment)
+        self._ovs = PrivateOpenVSwitch(self.directory / "ovs", self._datapath, environment)
+        self._ovs.start()
+        for name in self._topology.nodes():
+            self._topology.nodeInfo(name)["environment"] = environment
+            if self._topology.isSwitch(name):
+                self._topology.nodeInfo(name)["ovs"] = self._ovs
+        self._net = Mininet(switch=SagaSwitch, controller=None, build=False)
+        self._net.topo = self._topology
+        self._net.addController(SagaController("c0", process=self.controller, environment=environment))
+        self._net.build()
+        self._net.start()
+        self._record.write(self._topology.interfaces())
+
+    def __exit__(self, *_: object) -> None:
+        """Take the lab down; whatever a step of that cannot do, ending all its processes does."""
+        steps = []
+        if self._net is not None:
+            steps += [self.controller.stop, self._net.stop]
+        if self._record is not None:
+            steps += [self._ovs.stop] if hasattr(self, "_ovs") else []
+            steps += [self._record.close]
+        self._net = self._record = None
+        for step in steps:
+            try:
+                step()
+            except Exception:
+                log.exception("taking the lab down")
+
+    @property
+    def net(self) -> Mininet:
+        """The Mininet network; LabError when the lab is not running."""
+        if self._net is None:
+            raise LabError("the lab is not running (use it as a context manager)")
+        return self._net
+
+    @property
+    def topology(self) -> GatewayTopo:
+        """The topology with its plan (bridges, cables, networks)."""
+        return self._topology
+
+    def host(self, name: str) -> LabHost:
+        """Return a host (see LabHost); LabError if there is none of that name."""
+        for host in self.net.hosts:
+            if host.name == name:
+                return host
+        raise LabError(f"no host {name!r}; there are {', '.join(host.name for host in self.net.hosts)}")
+
+    @property
+    def routers(self) -> list[PhysicalRouter]:
+        """The physical routers (R, or R1, R2 …)."""
+        return [host for host in self.net.hosts if isinstance(host, PhysicalRouter)]
+
+    # --- controller
+
+    @property
+    def api(self) -> str:
+        """Base URL of the controller's REST interface."""
+        return self.controller.api
+
+    def start_controller(self) -> None:
+        """Start the controller, without waiting for it; LabError if it runs."""
+        if self._text is None:
+            raise LabError("this lab was made from a resolved Config and cannot have a controller")
+        self.controller.start()
+
+    def stop_controller(self) -> None:
+        """Stop the controller, if it runs; the switches go on."""
+        self.controller.stop()
+
+    def wait_settled(self, timeout: float = 30.0) -> dict[str, Any]:
+        """Wait until every bridge has its program and return the health document.
+
+        Raises LabError, with the end of the controller's log, after ``timeout`` seconds.
+        """
+        return self.controller.wait_settled(timeout)
+
+    def set_config(self, config: Path | str, check: bool = True) -> tuple[int, Any]:
+        """Replace the gateway file by another file or text, reload, and return the status and body of the answer.
+
+        If the controller takes it, ``config`` and the physical routers' routes follow; bridges and links stay as
+        built.  Raises LabError if the controller refuses and ``check`` is true.
+        """
+        text = _text_of(config)
+        self.gateway_file.write_text(text)
+        status, body = self.controller.request("POST", "/saga/v1/reload")
+        if status < 300:
+            self._text, self.config = text, loads(text)
+            self._route_inside()
+        elif check:
+            raise LabError(f"the controller refuses the gateway file: {status} {body}")
+        return status, body
+
+    def _route_inside(self) -> None:
+        """Give the physical routers the routes of the present gateway file, as far as their interfaces are there."""
+        wanted = plan(self.config)
+        for number, router in enumerate(self.routers):
+            router.set_routes(self._topology.routes_inside(wanted, number, router.name))
+
+    # --- switches
+
+    def switch(self, bridge: str) -> Any:
+        """Return the switch of a bridge's name; LabError if there is none."""
+        for switch in self.net.switches:
+            if switch.name == bridge:
+                return switch
+        raise LabError(f"no bridge {bridge!r}; there are {', '.join(switch.name for switch in self.net.switches)}")
+
+    @property
+    def bridges(self) -> tuple[str, ...]:
+        """Names of the bridges that the controller programs."""
+        return self._topology.controlled
+
+    def appctl(self, bridge: str, *arguments: str) -> str:
+        """Run ``ovs-appctl ARGUMENTS`` on the Open vSwitch instance of a bridge and return its output."""
+        return self.switch(bridge).ovs.appctl(*arguments)
+
+    def vsctl(self, bridge: str, *arguments: str) -> str:
+        """Run ``ovs-vsctl ARGUMENTS`` on the Open vSwitch instance of a bridge and return its output."""
+        return self.switch(bridge).ovs.vsctl(*arguments)
+
+    def ofctl(self, bridge: str, command: str, *arguments: str, stdin: str | None = None) -> str:
+        """Run ``ovs-ofctl COMMAND BRIDGE ARGUMENTS`` (OpenFlow 1.5, names) and return its output."""
+        return self.switch(bridge).ovs.ofctl(command, bridge, *arguments, stdin=stdin)
+
+    def dump_flows(self, bridge: str) -> list[str]:
+        """Return the flows of a bridge, one line each, without counters."""
+        lines = self.ofctl(bridge, "dump-flows", "--no-stats").splitlines()
+        return [line.strip() for line in lines if "actions=" in line]
+
+    def counters(self, bridge: str) -> dict[str, PortCounters]:
+        """Return the packet and byte counters of a bridge's ports by name (patch ports too)."""
+        return parse_ports(self.ofctl(bridge, "dump-ports"))
+
+    def conntrack(self, zone: int | None = None) -> list[dict[str, Any]]:
+        """Return the tracked connections of all bridges, or of one zone (see parse_connections)."""
+        found: list[dict[str, Any]] = []
+        for ovs in dict.fromkeys(switch.ovs for switch in self.net.switches):
+            arguments = [ovs.datapath_name, *([] if zone is None else [f"zone={zone}"])]
+            found += parse_connections(ovs.appctl("dpctl/dump-conntrack", *arguments))
+        return found
+
+    def capture(self, node: str, interface: str, expression: str = "") -> Capture:
+        """Start tcpdump on a host's interface or a bridge's port and return the running Capture.
+
+        ``expression`` is tcpdump's filter.  LabError for a patch port: it has no device; read its counters instead.
+        """
+        if any(switch.name == node for switch in self.net.switches):
+            intf = self.switch(node).nameToIntf.get(interface)
+            if intf is not None and intf.link is not None and intf.link.is_patch:
+                raise LabError(f"{interface} is a patch port and has no device to capture on; use counters()")
+            pipe = subprocess.PIPE
+            return Capture(
+                subprocess.Popen(
+                    tcpdump(interface, expression), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
+                    env=self._record.environment, start_new_session=True,
+                )
+            )
+        return Capture(self.host(node).popen(tcpdump(interface, expression)))
+
+    def cli(self) -> None:
+        """Run Mininet's command line on the lab, with ``owner``, ``path``, ``explain`` and ``status``."""
+        from topologies.cli import SagaCLI
+
+        SagaCLI(self.net)
+
+
+def _text_of(config: Path | str) -> str:
+    """Return the text of a gateway file given as text (it has line ends) or by its path; LabError if not readable."""
+    if isinstance(config, str) and "\n" in config:
+        return config
+    try:
+        return Path(config).read_text()
+    except OSError as error:
+        raise LabError(f"cannot read the gateway file {config}: {error.strerror}") from error

@@ -1,0 +1,156 @@
+"""What a lab has made, written down at once, so that the next lab can clear away what a killed one has left.
+
+Every process of a lab carries the lab's token in its environment (``SAGA_LAB``), so exactly those are ended that the
+lab started, whatever happened to process ids in the meantime.  Interfaces go with their processes; those of a kernel
+datapath do not, and are deleted if name and index are those recorded.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import socket
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from topologies.errors import LabError
+from topologies.expect import run_and_expect
+from topologies.process import run
+
+LABS = Path("/run/saga/labs")
+TOKEN_VARIABLE = "SAGA_LAB"
+
+
+def namespace_id() -> int:
+    """Return what identifies this process's network namespace while it exists."""
+    return os.stat("/proc/self/ns/net").st_ino
+
+
+def processes_with(token: str) -> list[int]:
+    """Return the ids of all processes (but this one) that carry a lab's token in their environment."""
+    wanted = f"{TOKEN_VARIABLE}={token}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        try:
+            environment = (entry / "environ").read_bytes()
+        except OSError:  # gone, or a kernel thread
+            continue
+        if wanted in environment.split(b"\0"):
+            found.append(int(entry.name))
+    return found
+
+
+def end_processes(token: str, timeout: float = 10.0) -> None:
+    """Kill all processes that carry a lab's token and wait until they are gone."""
+
+    def killed_all() -> bool:
+        remaining = processes_with(token)
+        for pid in remaining:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not remaining
+
+    run_and_expect(killed_all, timeout=timeout, what="the lab's processes end")
+
+
+class LabRecord:
+    """The record of one running lab: a file in ``LABS``, locked while the lab lives, and the lab's directory."""
+
+    def __init__(self, name: str) -> None:
+        """Clear away dead labs and open the record; LabError if a lab runs in this network namespace."""
+        LABS.mkdir(parents=True, exist_ok=True)
+        self.token = uuid.uuid4().hex
+        self.name = f"{name}-{self.token[:6]}"
+        self.directory = LABS / self.name
+        self.path = LABS / f"{self.name}.json"
+        with _registry():
+            for path in sorted(LABS.glob("*.json")):
+                _clear_or_refuse(path)
+            self._file = open(self.path, "x")  # noqa: SIM115 (open as long as the lab lives)
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+            self.directory.mkdir()
+            self.write(())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment for everything the lab starts."""
+        return {**os.environ, TOKEN_VARIABLE: self.token}
+
+    def write(self, interfaces: Iterable[str]) -> None:
+        """Record the lab, with those of the named interfaces that exist in this network namespace now."""
+        wanted = set(interfaces)
+        content = {
+            "name": self.name,
+            "pid": os.getpid(),
+            "token": self.token,
+            "namespace": namespace_id(),
+            "directory": str(self.directory),
+            "interfaces": {device: index for index, device in socket.if_nameindex() if device in wanted},
+        }
+        self._file.seek(0)
+        self._file.truncate()
+        json.dump(content, self._file, indent=1)
+        self._file.flush()
+
+    def close(self) -> None:
+        """End what is left of the lab and forget it."""
+        end_processes(self.token)
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+
+@contextmanager
+def _registry() -> Iterator[None]:
+    """Keep other labs from starting meanwhile."""
+    with open(LABS / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clear_or_refuse(path: Path) -> None:
+    """Clear away the lab of a record if its process is dead; LabError if it lives in this network namespace."""
+    try:
+        with open(path) as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                alive = False
+            except BlockingIOError:
+                alive = True
+            text = file.read()
+    except FileNotFoundError:  # its lab has just ended
+        return
+    record = json.loads(text) if text else {}
+    if alive:
+        if record.get("namespace") == namespace_id():
+            raise LabError(
+                f"lab {record['name']} is running, pid {record['pid']}; a network namespace holds one lab at a time"
+            )
+        return
+    if record:
+        end_processes(record["token"])
+        if record["namespace"] == namespace_id():
+            _remove_interfaces(record["interfaces"])
+        shutil.rmtree(record["directory"], ignore_errors=True)
+    path.unlink(missing_ok=True)
+
+
+def _remove_interfaces(recorded: dict[str, int]) -> None:
+    """Wait for a dead lab's interfaces to go with their namespaces; delete those that stay."""
+
+    def left() -> list[str]:
+        present = {device: index for index, device in socket.if_nameindex()}
+        return [device for device, index in recorded.items() if present.get(device) == index]
+
+    try:
+        run_and_expect(left, [], timeout=3.0, what="a dead lab's interfaces go")
+    except AssertionError:
+        for device in left():
+            run(["ip", "link", "del", device], check=False)
