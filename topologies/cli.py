@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from ipaddress import ip_address
 
@@ -23,7 +24,7 @@ class SagaCLI(CLI):
     def saga(self, *arguments: str) -> None:
         """Run ``saga ARGUMENTS`` and print its output; a failure is printed, too."""
         try:
-            result = run([program("saga"), *arguments], check=False, env=program_environment(self.mn))
+            result = run([program("saga"), *arguments], check=False, env={**os.environ, **program_environment(self.mn)})
         except LabError as problem:
             error(f"*** {problem}\n")
             return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import tempfile
@@ -71,7 +70,7 @@ class SagaController(Controller):
 
 
 def program_environment(net: Any) -> dict[str, str]:
-    """Return the environment in which ``saga`` finds the controller and the switches of a running network.
+    """Return the variables by which ``saga`` finds the controller and the switches of a running network.
 
     Raises LabError for a network without our controller or switches.
     """
@@ -79,4 +78,4 @@ def program_environment(net: Any) -> dict[str, str]:
     switches = [node for node in net.switches if isinstance(node, SagaSwitch)]
     if not controllers or not switches:
         raise LabError("this network does not run with --controller saga and --switch saga")
-    return {**os.environ, "SAGA_API": controllers[0].api, "OVS_RUNDIR": str(switches[0].ovs.rundir)}
+    return {"SAGA_API": controllers[0].api, "OVS_RUNDIR": str(switches[0].ovs.rundir)}

@@ -12,7 +12,7 @@ from mininet.node import Host
 from topologies.process import Result, argv_of, end, run
 
 # What every host has in common.  Duplicate address detection and router advertisements would make addresses appear
-# late or by surprise; ICMP is not rationed.
+# late or by surprise; flow labels would be hashed with the addresses by a router; ICMP is not rationed.
 SETTINGS = {
     "net.ipv6.conf.all.disable_ipv6": 0,
     "net.ipv6.conf.default.disable_ipv6": 0,
@@ -22,6 +22,7 @@ SETTINGS = {
     "net.ipv6.conf.all.accept_ra": 0,
     "net.ipv6.conf.default.accept_ra": 0,
     "net.ipv6.conf.default.autoconf": 0,
+    "net.ipv6.auto_flowlabels": 0,
     "net.ipv4.conf.all.rp_filter": 0,
     "net.ipv4.conf.default.rp_filter": 0,
     "net.ipv4.icmp_ratelimit": 0,

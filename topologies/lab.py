@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,14 @@ from mininet.net import Mininet
 from controller.model import loads
 from controller.model.gateway import Config
 from topologies.base import GatewayTopo
-from topologies.controllers import SagaController
+from topologies.controllers import SagaController, program_environment
 from topologies.errors import LabError
 from topologies.hosts import LabHost, PhysicalRouter
 from topologies.manager import ControllerProcess, free_ports
 from topologies.observe import Capture, PortCounters, parse_connections, parse_ports, tcpdump
 from topologies.ovs import PrivateOpenVSwitch
 from topologies.plan import plan
+from topologies.process import Result, run
 from topologies.record import LabRecord
 from topologies.switches import SagaSwitch
 
@@ -151,6 +153,15 @@ class Lab:
     def routers(self) -> list[PhysicalRouter]:
         """The physical routers (R, or R1, R2 …)."""
         return [host for host in self.net.hosts if isinstance(host, PhysicalRouter)]
+
+    def run(self, command: str | Sequence[str], timeout: float = 30.0, check: bool = True) -> Result:
+        """Run a command beside the switches (``LabHost.run`` in the network namespace they are in)."""
+        return run(command, timeout, check, env=self.environment)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment that points ``saga`` and Open vSwitch's tools to this lab, and marks processes as its own."""
+        return {**self._record.environment, **program_environment(self.net)}
 
     # --- controller
 

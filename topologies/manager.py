@@ -145,7 +145,7 @@ class ControllerProcess:
         try:
             found = run_and_expect(answer, lambda seen: seen is None or predicate(*seen), timeout, what)
         except ExpectationError as error:
-            raise LabError(f"{error}\n{self.tail()}") from error
+            raise LabError(f"not within {timeout:g} s: {what}; {_summary(error.last)}\n{self.tail()}") from error
         if found is None:
             code = self._process.returncode if self._process else "not started"
             raise LabError(f"the controller is not running (exit code {code})\n{self.tail()}")
@@ -164,6 +164,18 @@ class ControllerProcess:
         return self._wait(
             HEALTH, lambda status, body: status == 200 and body["settled"], timeout, "the gateway is settled"
         )
+
+
+def _summary(last: object) -> str:
+    """Return the last answer of the health interface in short: the bridges that are not as they should be."""
+    if isinstance(last, tuple) and isinstance(last[1], dict) and "bridges" in last[1]:
+        states = {
+            name: "not settled" if state["connected"] else "not connected"
+            for name, state in last[1]["bridges"].items()
+            if not state["settled"]
+        }
+        return f"{last[0]} {states}"
+    return repr(last)
 
 
 def _body(data: bytes) -> Any:

@@ -132,13 +132,13 @@ def _neighbour_discovery(builder: ProgramBuilder, leg: Leg) -> None:
                 a.Set("nd_options_type", f.ND_OPTION_TARGET_ADDRESS),
                 a.Set("icmpv6_type", f.ICMPV6_NEIGHBOUR_ADVERTISEMENT), a.Goto(tables.ADVERTISE)]
         learn = _learn(leg, f.ETH_IPV6, "ipv6_src", "eth_src")
-        builder.flow(tables.LOCAL, Band.NORMAL + 2,
+        builder.flow(tables.LOCAL, Band.NORMAL + 5,
                      match(arrived, **solicitation, ipv6_nd_target=address.ip, ipv6_src=address.network),
                      learn + turn, Category.LOCAL, note="who has: learn who asks, and answer")
-        builder.flow(tables.LOCAL, Band.NORMAL + 2,
+        builder.flow(tables.LOCAL, Band.NORMAL + 5,
                      match(arrived, **solicitation, ipv6_nd_target=address.ip, ipv6_src=IPv6Network("fe80::/10")),
                      turn, Category.LOCAL, note="who has, asked from a link-local address")
-        builder.flow(tables.LOCAL, Band.NORMAL + 2,
+        builder.flow(tables.LOCAL, Band.NORMAL + 5,
                      match(arrived, **advertisement, ipv6_nd_target=address.network),
                      [*_learn(leg, f.ETH_IPV6, "ipv6_nd_target", "eth_src"),
                       a.ToController(a.Reason.NEIGHBOUR_SEEN)], Category.LOCAL, note="answer to a solicitation of ours")

@@ -163,7 +163,7 @@ def _routes(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter, uplink
                      Category.ROUTE, note=what)
     for network in nat.external_networks(gateway):
         builder.flow(tables.ROUTE, Band.RULES + network.prefixlen,
-                     router.ip_match(destination=network), (), Category.NAT,
+                     router.ip_match(f.ORIGINATED.at(0), destination=network), (), Category.NAT,
                      note="an external address that no translation claimed: fail closed")
     for uplink in uplinks:
         for network in uplink.networks:

@@ -122,8 +122,11 @@ def _on_link(value: Any) -> gateway.AddressOnLink:
     if result.version == 6 and result.ip.is_link_local:
         raise refuse(f"{value} is an IPv6 link-local address; give a global or unique local one")
     # IPv4's 240.0.0.0/4 is no unicast space either; IPv6 "reserved" would include addresses that are assigned today.
-    if result.ip.is_multicast or result.ip.is_loopback or result.ip.is_unspecified or (
-        result.version == 4 and result.ip.is_reserved
+    if (
+        result.ip.is_multicast
+        or result.ip.is_loopback
+        or result.ip.is_unspecified
+        or (result.version == 4 and result.ip.is_reserved)
     ):
         raise refuse(f"{value} is not a unicast address of a link")
     return result

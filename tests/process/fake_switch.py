@@ -30,11 +30,33 @@ class Message:
     body: bytes
 
 
+def flow_description(flow_mod: bytes) -> bytes:
+    """Make the body of an OFPFC_ADD into the ``ofp_flow_desc`` of that flow."""
+    cookie, _, table, command, idle, hard, priority, _, _, _, flags, importance = struct.unpack_from(
+        "!QQBBHHHIIIHH", flow_mod
+    )
+    assert command == 0, f"this switch can only add flows, not {command}"
+    (match_length,) = struct.unpack_from("!H", flow_mod, 42)
+    end_of_match = 40 + (match_length + 7) // 8 * 8
+    no_statistics = struct.pack("!HH4x", 0, 4)
+    rest = flow_mod[40:end_of_match] + no_statistics + flow_mod[end_of_match:]
+    head = struct.pack("!H2xBxHHHHHQ", 24 + len(rest), table, priority, idle, hard, flags, importance, cookie)
+    return head + rest
+
+
+def group_description(group_mod: bytes) -> bytes:
+    """Make the body of an OFPGC_ADD into the ``ofp_group_desc`` of that group."""
+    command, kind, group, buckets_length, _ = struct.unpack_from("!HBxIH2xI", group_mod)
+    assert command == 0, f"this switch can only add groups, not {command}"
+    rest = group_mod[16:]
+    return struct.pack("!HBxIH6x", 16 + len(rest), kind, group, buckets_length) + rest
+
+
 class FakeSwitch:
     """Connects to a controller and answers it; a context manager.
 
-    It has the ports ``ports`` (number to name), no flows and no groups, and takes everything it is told without doing
-    it.  ``messages`` is what the controller sent.  While ``silent`` is True it answers nothing at all, while ``refusing``
+    It has the ports ``ports`` (number to name), and the flows and groups that were added in a committed bundle, and
+    shows them as it was given them.  ``messages`` is what the controller sent.  While ``silent`` is True it answers nothing at all, while ``refusing``
     is True it refuses to commit bundles.
     """
 
@@ -43,6 +65,9 @@ class FakeSwitch:
         self.silent = False
         self.refusing = False
         self.closed = False
+        self._flows: list[bytes] = []
+        self._groups: list[bytes] = []
+        self._bundle: list[bytes] = []
         self._datapath_id = datapath_id
         self._ports = ports or {}
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -104,15 +129,30 @@ class FakeSwitch:
             if step == BUNDLE_COMMIT_REQUEST and self.refusing:
                 self._send(ERROR, xid, struct.pack("!HH", BUNDLE_FAILED, MESSAGE_FAILED) + body[:56])
                 return
+            if step == BUNDLE_COMMIT_REQUEST:
+                self._commit()
             self._send(BUNDLE_CONTROL, xid, struct.pack("!IHH", bundle, step + 1, flags))
+        elif message.kind == BUNDLE_ADD_MESSAGE:
+            self._bundle.append(body[8:])
         elif message.kind == MULTIPART_REQUEST:
             self._answer_multipart(message)
+
+    def _commit(self) -> None:
+        for message in self._bundle:
+            kind, body = message[1], message[8:]
+            if kind == FLOW_MOD:
+                self._flows.append(flow_description(body))
+            elif kind == GROUP_MOD:
+                self._groups.append(group_description(body))
+        self._bundle.clear()
 
     def _answer_multipart(self, message: Message) -> None:
         (kind,) = struct.unpack_from("!H", message.body)
         body = b""
         if kind == MP_PORT_DESC:
             body = b"".join(self._port(number, name) for number, name in self._ports.items())
+        elif kind in (MP_FLOW_DESC, MP_GROUP_DESC):
+            body = b"".join(self._flows if kind == MP_FLOW_DESC else self._groups)
         elif kind == MP_DESC:
             body = struct.pack("!256s256s256s32s256s", b"", b"", b"", b"", b"")
         self._send(MULTIPART_REPLY, message.xid, struct.pack("!HH4x", kind, 0) + body)

@@ -21,6 +21,7 @@ from tests.process.waiting import wait_until
 RYU_MANAGER = str(BIN / "ryu-manager")
 FOUR_EDGE = REPOSITORY / "etc" / "gateways" / "four_edge.yaml"
 NORTH_PUNT = {LOCAL_PORT: "t0-pn"} | {slot: f"t0-pn-sr{slot}" for slot in (1, 2, 3, 4)}
+ROUTER = {LOCAL_PORT: "t0-sr1", 1: "t0-sr1-bp", 2: "t0-sr1-pn", 3: "t0-sr1-ps", 4: "t0-up1"}
 IMPATIENT = {"echo_request_interval": 1, "maximum_unreplied_echo_requests": 1}
 
 
@@ -60,13 +61,13 @@ def test_the_example_configuration_starts_it_as_the_documentation_says(tmp_path:
 
 
 def test_it_programs_a_bridge_in_one_bundle_and_says_so(controller: Manager) -> None:
-    assert bridge(controller, "t0-pn")["connected"] is False
+    assert bridge(controller, "t0-sr1")["connected"] is False
 
-    with FakeSwitch(controller.openflow_port, 0xAA, NORTH_PUNT) as switch:
-        wait_until(lambda: bridge(controller, "t0-pn")["settled"], "the bridge to be settled")
+    with FakeSwitch(controller.openflow_port, 0xAA, ROUTER) as switch:
+        wait_until(lambda: bridge(controller, "t0-sr1")["settled"], "the bridge to be settled")
         messages = list(switch.messages)
 
-        assert bridge(controller, "t0-pn")["connected"] is True
+        assert bridge(controller, "t0-sr1")["connected"] is True
         assert controller.get("/saga/v1/health")["settled"] is False, "the other bridges are not there"
 
     steps = bundle_steps(messages)
@@ -78,7 +79,7 @@ def test_it_programs_a_bridge_in_one_bundle_and_says_so(controller: Manager) -> 
     assert kinds.index(fake_switch.GROUP_MOD) < kinds.index(fake_switch.FLOW_MOD), "groups come before flows"
     directly = {message.kind for message in messages} & {fake_switch.GROUP_MOD, fake_switch.FLOW_MOD}
     assert directly == set(), "nothing is changed outside the bundle"
-    wait_until(lambda: not bridge(controller, "t0-pn")["connected"], "the end of the connection to be noticed")
+    wait_until(lambda: not bridge(controller, "t0-sr1")["connected"], "the end of the connection to be noticed")
 
 
 def test_a_bridge_that_refuses_its_program_is_not_settled_and_there_is_an_alarm(controller: Manager) -> None:

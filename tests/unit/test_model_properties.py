@@ -29,7 +29,12 @@ RICH = EXAMPLE | {
 """The example with everything a file can have, as the ground for damage."""
 RICH["tier0s"] = copy.deepcopy(RICH["tier0s"])
 RICH["tier0s"][0]["gateway_firewall"]["rules"] += [
-    {"id": "admin", "action": "REJECT", "sources": ["admins"], "services": ["http", {"protocol": "ICMPv4", "icmp_type": 8}]}
+    {
+        "id": "admin",
+        "action": "REJECT",
+        "sources": ["admins"],
+        "services": ["http", {"protocol": "ICMPv4", "icmp_type": 8}],
+    }
 ]
 RICH["tier0s"][0]["nat_rules"] += [
     {"id": "both", "action": "REFLEXIVE", "source_network": "10.0.0.16/28", "translated_network": "198.51.100.16/28"},
@@ -77,19 +82,17 @@ def damaged(draw: st.DrawFn) -> dict[str, Any]:
     """Draw the rich example with up to three values deleted, doubled or replaced."""
     document = copy.deepcopy(RICH)
     for _ in range(draw(st.integers(1, 3))):
-        path = draw(st.sampled_from(PATHS))
-        try:
-            parent, kind = at(document, path[:-1]), draw(st.sampled_from(["delete", "replace", "append"]))
-            parent[path[-1]]
-        except (KeyError, IndexError, TypeError):
-            continue
+        if not document:
+            break
+        path = draw(st.sampled_from(sorted(nodes(document), key=str)))
+        parent, kind = at(document, path[:-1]), draw(st.sampled_from(["delete", "replace", "append"]))
         if kind == "delete":
-            del parent[path[-1]]
-        elif kind == "replace" and not isinstance(parent, str):
+            parent.pop(path[-1])
+        elif kind == "replace":
             parent[path[-1]] = copy.deepcopy(draw(VALUES))
         elif isinstance(parent, list):
             parent.append(copy.deepcopy(draw(VALUES)))
-        elif isinstance(parent, dict):
+        else:
             parent[draw(st.sampled_from(["id", "scope", "port", "number", "colour"]))] = copy.deepcopy(draw(VALUES))
     return document
 

@@ -107,7 +107,12 @@ def test_slots_by_member_index(document: dict[str, Any]) -> None:
     for edge, index in zip(document["edge_clusters"][0]["edges"], (8, 2, 1, 5), strict=True):
         edge["member_index"] = index
     t0 = gateway(document)
-    assert [(router.slot, router.edge) for router in t0.routers] == [(1, "edge3"), (2, "edge2"), (5, "edge4"), (8, "edge1")]
+    assert [(router.slot, router.edge) for router in t0.routers] == [
+        (1, "edge3"),
+        (2, "edge2"),
+        (5, "edge4"),
+        (8, "edge1"),
+    ]
     assert str(t0.router(8).backplane_address) == "169.254.0.9/24"
     assert (t0.router(8).zone, t0.router(8).bridge) == (264, "t0-sr8")
 
@@ -169,9 +174,7 @@ def test_several_interface_groups(document: dict[str, Any]) -> None:
         ([{"id": "a", "members": ["up4", "up3", "up2", "up1"]}], (("a", 1),), 1),
     ],
 )
-def test_groups_of_a_stateless_gateway(
-    document: dict[str, Any], groups: list, expected: tuple, of_up2: int
-) -> None:
+def test_groups_of_a_stateless_gateway(document: dict[str, Any], groups: list, expected: tuple, of_up2: int) -> None:
     document["tier0s"][0]["stateful_services"]["enabled"] = False
     document["tier0s"][0]["locale_service"]["interface_groups"] = groups
     t0 = gateway(document)
@@ -187,7 +190,11 @@ def test_a_stateless_gateway_may_be_uneven(document: dict[str, Any]) -> None:
     service["interfaces"] = service["interfaces"][:2]
     service["interface_groups"] = []
     tier0["static_routes"] = [
-        {"id": "north", "network": "0.0.0.0/0", "next_hops": [{"ip_address": "172.16.1.1"}, {"ip_address": "172.16.1.9"}]}
+        {
+            "id": "north",
+            "network": "0.0.0.0/0",
+            "next_hops": [{"ip_address": "172.16.1.1"}, {"ip_address": "172.16.1.9"}],
+        }
     ]
     t0 = gateway(document)
     hops = (NextHop(ip_address("172.16.1.1"), 1), NextHop(ip_address("172.16.1.9"), 1))
