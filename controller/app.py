@@ -22,6 +22,7 @@ from controller.model import ModelError, load
 from controller.openflow import encode, packet_in
 from controller.openflow.channel import Channel, ChannelError
 from controller.reconcile.bridge import BridgeWorker, Counters
+from controller.services import ovsdb
 from controller.services.answers import Send
 
 LOG = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class SagaApp(app_manager.RyuApp):
         self._channels: dict[int, Channel] = {}
         self._threads: dict[int, object] = {}
         self._counters: dict[str, Counters] = {}
+        self._unnamed = hub.Event()
         self.state = State(self._first_config(), Alarms())
         kwargs["wsgi"].register(SagaApi, {API_NAME: self})
         launcher.on_hangup(self._reload_quietly)
@@ -65,6 +67,7 @@ class SagaApp(app_manager.RyuApp):
         """Start the application's own green threads."""
         super().start()
         hub.spawn(self._tick)
+        hub.spawn(self._name_tables)
 
     def reload(self) -> None:
         """Read the gateway file again and bring every bridge up to date.  Raises ModelError and changes nothing."""
@@ -120,6 +123,7 @@ class SagaApp(app_manager.RyuApp):
         worker = BridgeWorker(name, channel, ports, self.state.compile, self._report, self._audit_interval,
                               self._counters.setdefault(name, Counters()))
         self.state.connected(name, worker)
+        self._unnamed.set()
         worker.run()
 
     def _report(self, name, outcome) -> None:
@@ -173,3 +177,22 @@ class SagaApp(app_manager.RyuApp):
                 sends += [send for name in self.state.workers for send in self.state.answers.refresh(name)]
             for send in sends:
                 self._send(send)
+
+    def _name_tables(self) -> None:
+        """Whenever bridges have connected, give their tables names in the switch databases."""
+        while True:
+            self._unnamed.wait()
+            hub.sleep(TICK)
+            self._unnamed.clear()
+            for remote in cfg.CONF.ovsdb:
+                try:
+                    changed = ovsdb.name_tables(remote, self.state.kinds())
+                except ovsdb.OvsdbError as error:
+                    LOG.warning("flow tables stay without names: %s", error)
+                    self.state.alarms.raise_alarm(
+                        "ovsdb_unreachable", "", remote, "LOW", f"flow tables have no names: {error}",
+                        "correct `ovsdb` in the configuration file, or leave it out")
+                else:
+                    self.state.alarms.clear("ovsdb_unreachable", "", remote)
+                    for bridge in changed:
+                        LOG.info("bridge %s: flow tables named", bridge)

@@ -135,7 +135,7 @@ def _malformed(why: str) -> Exception:
 
 
 def _slice(buf: bytes, start: int, length: int, minimum: int, what: str) -> bytes:
-    """Return the ``length`` bytes at ``start``; raise OFPMalformedMessage if too short for ``what`` or beyond the end."""
+    """Return the ``length`` bytes at ``start``; OFPMalformedMessage if too short for ``what`` or beyond the end."""
     if length < minimum or start + length > len(buf):
         raise _malformed(f"{what} of length {length} at byte {start} of {len(buf)}")
     return bytes(buf[start : start + length])
@@ -263,7 +263,7 @@ def _split_bucket(data: bytes) -> tuple[int, int, bytes, bytes]:
 
 
 def _parse_bucket(cls: type, buf: bytes, offset: int) -> Any:
-    """Parse one ``ofp_bucket``.  Ryu takes its properties from the wrong place and never ends on what it finds there."""
+    """Parse one ``ofp_bucket``.  Ryu takes its properties from the wrong place and never ends on what is there."""
     from ryu.ofproto import ofproto_v1_5_parser as ofp
 
     length, bucket_id, actions, properties = _split_bucket(bytes(buf[offset:]))

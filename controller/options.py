@@ -1,4 +1,4 @@
-"""The options of the configuration file and command line that are ours (Ryu's own are listed by ``ryu-manager --help``).
+"""The options of the configuration file and command line that are ours (Ryu's own: ``ryu-manager --help``).
 
 No Ryu in here, so that tools can name the options without starting the machinery of the controller.
 """
@@ -12,6 +12,12 @@ OPTIONS = (
         "gateway-file",
         metavar="FILE",
         help="YAML file that describes the gateways; a relative path starts at the working directory",
+    ),
+    cfg.MultiStrOpt(
+        "ovsdb",
+        default=[],
+        metavar="REMOTE",
+        help="Open vSwitch database whose bridges get the names of their flow tables; may be given several times",
     ),
     cfg.FloatOpt(
         "audit-interval",

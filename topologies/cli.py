@@ -71,8 +71,10 @@ class SagaCLI(CLI):
         self.saga("explain", *arguments)
 
     def do_explain(self, line: str) -> None:
-        """explain --src ADDRESS --dst ADDRESS [--proto PROTO --dport PORT]: as the command ``saga explain``."""
-        self.saga("explain", *(self.address(word) for word in shlex.split(line)))
+        """explain --src HOST --dst HOST [--proto PROTO --dport PORT]: as ``saga explain``; hosts by name or address."""
+        words = shlex.split(line)
+        version = self.version(*words)
+        self.saga("explain", *(self.address(word, version) for word in words))
 
     def do_status(self, line: str) -> None:
         """status: gateways, service routers, ports and owner table, as the command ``saga show``."""

@@ -15,6 +15,9 @@ from topologies.errors import LabError
 from topologies.manager import ControllerProcess
 from topologies.switches import SagaSwitch
 
+SYSTEM_DATABASE = "unix:/var/run/openvswitch/db.sock"
+"""Database of the system's Open vSwitch, which ``mn`` uses."""
+
 
 class SagaController(Controller):
     """Runs this project's ``ryu-manager controller.app``.
@@ -40,7 +43,8 @@ class SagaController(Controller):
             if gateway_file is None or not Path(gateway_file).is_file():
                 raise LabError(f"no gateway file {gateway_file}: give --controller saga,gateway_file=FILE")
             self._directory = Path(tempfile.mkdtemp(prefix="saga-"))
-            process = ControllerProcess(self._directory, Path(gateway_file).resolve(), port, rest_port, environment)
+            process = ControllerProcess(self._directory, Path(gateway_file).resolve(), port, rest_port, environment,
+                                        [SYSTEM_DATABASE])
         self.process = process
         super().__init__(name, port=process.openflow_port, **params)
 

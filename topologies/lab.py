@@ -6,20 +6,22 @@ import importlib
 import logging
 import subprocess
 from collections.abc import Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from mininet.net import Mininet
 
+from controller.explain.explain import Explainer, find_gateway, question
 from controller.model import loads
 from controller.model.gateway import Config
 from topologies.base import GatewayTopo
 from topologies.controllers import SagaController, program_environment
 from topologies.errors import LabError
 from topologies.hosts import LabHost, PhysicalRouter
-from topologies.manager import ControllerProcess, free_ports
+from topologies.manager import ControllerProcess, free_ports, program
 from topologies.observe import Capture, PortCounters, parse_connections, parse_ports, tcpdump
-from topologies.ovs import PrivateOpenVSwitch
+from topologies.ovs import USERSPACE_DEVICE, PrivateOpenVSwitch
 from topologies.plan import plan
 from topologies.process import Result, run
 from topologies.record import LabRecord
@@ -85,7 +87,9 @@ class Lab:
 
     def __enter__(self) -> Lab:
         self._topology = self._class(config=self.config, **self._options)
-        self._record = LabRecord(self._class.__module__.rpartition(".")[2])
+        self._record = LabRecord(
+            self._class.__module__.rpartition(".")[2], {*self._topology.interfaces(), USERSPACE_DEVICE}
+        )
         try:
             self._build()
             if self._start_with_controller:
@@ -101,8 +105,9 @@ class Lab:
         self.gateway_file = self.directory / "gateway.yaml"
         if self._text is not None:
             self.gateway_file.write_text(self._text)
-        self.controller = ControllerProcess(self.directory, self.gateway_file, *free_ports(2), environment)
         self._ovs = PrivateOpenVSwitch(self.directory / "ovs", self._datapath, environment)
+        self.controller = ControllerProcess(self.directory, self.gateway_file, *free_ports(2), environment,
+                                            [self._ovs.database])
         self._ovs.start()
         for name in self._topology.nodes():
             self._topology.nodeInfo(name)["environment"] = environment
@@ -113,7 +118,7 @@ class Lab:
         self._net.addController(SagaController("c0", process=self.controller, environment=environment))
         self._net.build()
         self._net.start()
-        self._record.write(self._topology.interfaces())
+        self._record.write()
 
     def __exit__(self, *_: object) -> None:
         """Take the lab down; whatever a step of that cannot do, ending all its processes does."""
@@ -208,6 +213,33 @@ class Lab:
         wanted = plan(self.config)
         for number, router in enumerate(self.routers):
             router.set_routes(self._topology.routes_inside(wanted, number, router.name))
+
+    # --- questions
+
+    def saga(self, *arguments: str, check: bool = True) -> Result:
+        """Run ``saga ARGUMENTS`` on this lab and return its result; LabError if it fails and ``check`` is true."""
+        return self.run([program("saga"), *arguments], 60, check)
+
+    def explainer(self, gateway: int = 0) -> Explainer:
+        """Return the explainer of a gateway (by position), which asks the lab's controller and switches."""
+        status, gateways = self.controller.request("GET", "/saga/v1/gateways")
+        if status != 200:
+            raise LabError(f"the controller does not name its gateways: {status} {gateways}")
+        return Explainer(gateways[gateway], lambda bridge, flow, options: self.appctl(
+            bridge, "ofproto/trace", bridge, flow, *options))
+
+    def owner(self, address: str) -> dict[str, Any] | None:
+        """Return slot, member, holder, bridge and zone of a remote address's owner, as Open vSwitch computes it."""
+        return self.explainer().owner(ip_address(address))
+
+    def path(self, source: str, target: str, proto: str = "tcp", sport: int = 40000, dport: int = 80,
+             version: int = 4) -> dict[str, Any]:
+        """Return what ``saga explain --json`` says of a connection between two hosts (names) or addresses."""
+        addresses = [(host.ip if version == 4 else host.ip6) if (host := self.net.nameToNode.get(word)) else word
+                     for word in (source, target)]
+        explainer = self.explainer()
+        flow = question(*addresses, proto, sport, dport)
+        return explainer.explain(flow, find_gateway([explainer.gateway], flow)[1])
 
     # --- switches
 

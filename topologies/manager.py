@@ -28,6 +28,7 @@ echo_request_interval = 2
 maximum_unreplied_echo_requests = 3
 gateway_file = {gateway_file}
 log_file = {log}
+{ovsdb}
 """
 
 
@@ -74,15 +75,20 @@ class ControllerProcess:
         openflow_port: int,
         rest_port: int,
         environment: Mapping[str, str] | None = None,
+        ovsdb: Sequence[str] = (),
     ) -> None:
-        """Write the configuration file into ``directory``, where the log goes too."""
+        """Write the configuration file into ``directory``, where the log goes too.
+
+        ``ovsdb`` are the databases of the switches, where flow tables get their names.
+        """
         self.openflow_port = openflow_port
         self.api = f"http://127.0.0.1:{rest_port}"
         self.log = directory / "controller.log"
         self._configuration = directory / "saga.conf"
         self._configuration.write_text(
             CONFIGURATION.format(
-                openflow_port=openflow_port, rest_port=rest_port, gateway_file=gateway_file, log=self.log
+                openflow_port=openflow_port, rest_port=rest_port, gateway_file=gateway_file, log=self.log,
+                ovsdb="\n".join(f"ovsdb = {remote}" for remote in ovsdb),
             )
         )
         self._environment = environment

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from topologies.errors import LabError
 from topologies.expect import run_and_expect
 from topologies.process import end
 
@@ -98,7 +99,7 @@ class Capture:
         run_and_expect(listening, timeout=5.0, what="tcpdump listens", interval=0)
         if not said[-1]:
             end(self._process)
-            raise OSError(f"tcpdump: {''.join(said).strip()}")
+            raise LabError(f"{''.join(said).strip()}")
 
     def stop(self) -> list[str]:
         """End the capture and return one line per packet, as tcpdump prints it."""

@@ -71,6 +71,11 @@ class OpenVSwitch:
         """Name of the datapath for ``ovs-appctl dpctl/…``."""
         return f"netdev@{USERSPACE_DEVICE}" if self.datapath == "netdev" else f"system@{KERNEL_DEVICE}"
 
+    @property
+    def database(self) -> str:
+        """Where its database listens, as OVSDB clients write it."""
+        return f"unix:{self.rundir}/db.sock"
+
     def vsctl(self, *arguments: str, timeout: float = 20.0) -> str:
         """Run ``ovs-vsctl`` and return its output; CommandError with its stderr if it fails."""
         command = ["ovs-vsctl", f"--timeout={max(1, round(timeout))}", *arguments]
@@ -120,7 +125,7 @@ class PrivateOpenVSwitch(OpenVSwitch):
         if not SCHEMA.exists():
             raise LabError(f"no {SCHEMA}: install openvswitch-switch")
         self.rundir.mkdir(parents=True, exist_ok=True)
-        database, remote = self.rundir / "conf.db", f"unix:{self.rundir}/db.sock"
+        database, remote = self.rundir / "conf.db", self.database
         run(["ovsdb-tool", "create", str(database), str(SCHEMA)], env=self.environment)
         self._daemon("ovsdb-server", str(database), f"--remote=p{remote}")
         run_and_expect(lambda: self.vsctl("--no-wait", "init", timeout=1), lambda _: True, 10, "ovsdb-server answers")

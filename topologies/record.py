@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from topologies.errors import LabError
-from topologies.expect import run_and_expect
+from topologies.expect import ExpectationError, run_and_expect
 from topologies.process import run
 
 LABS = Path("/run/saga/labs")
@@ -63,8 +63,11 @@ def end_processes(token: str, timeout: float = 10.0) -> None:
 class LabRecord:
     """The record of one running lab: a file in ``LABS``, locked while the lab lives, and the lab's directory."""
 
-    def __init__(self, name: str) -> None:
-        """Clear away dead labs and open the record; LabError if a lab runs in this network namespace."""
+    def __init__(self, name: str, interfaces: Iterable[str]) -> None:
+        """Clear away dead labs and open the record; LabError if a lab runs in this network namespace.
+
+        ``interfaces`` are those that the lab is going to make beside its switches.
+        """
         LABS.mkdir(parents=True, exist_ok=True)
         self.token = uuid.uuid4().hex
         self.name = f"{name}-{self.token[:6]}"
@@ -76,23 +79,24 @@ class LabRecord:
             self._file = open(self.path, "x")  # noqa: SIM115 (open as long as the lab lives)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self.directory.mkdir()
-            self.write(())
+            self._interfaces = sorted(interfaces)
+            self.write()
 
     @property
     def environment(self) -> dict[str, str]:
         """The environment for everything the lab starts."""
         return {**os.environ, TOKEN_VARIABLE: self.token}
 
-    def write(self, interfaces: Iterable[str]) -> None:
-        """Record the lab, with those of the named interfaces that exist in this network namespace now."""
-        wanted = set(interfaces)
+    def write(self) -> None:
+        """Record the lab, with the indexes of those of its interfaces that exist now."""
+        present = {device: index for index, device in socket.if_nameindex()}
         content = {
             "name": self.name,
             "pid": os.getpid(),
             "token": self.token,
             "namespace": namespace_id(),
             "directory": str(self.directory),
-            "interfaces": {device: index for index, device in socket.if_nameindex() if device in wanted},
+            "interfaces": {device: present.get(device) for device in self._interfaces},
         }
         self._file.seek(0)
         self._file.truncate()
@@ -142,15 +146,16 @@ def _clear_or_refuse(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _remove_interfaces(recorded: dict[str, int]) -> None:
-    """Wait for a dead lab's interfaces to go with their namespaces; delete those that stay."""
+def _remove_interfaces(recorded: dict[str, int | None]) -> None:
+    """Wait for a dead lab's interfaces to go with their namespaces; delete those that are surely its own and stay."""
 
     def left() -> list[str]:
         present = {device: index for index, device in socket.if_nameindex()}
-        return [device for device, index in recorded.items() if present.get(device) == index]
+        return [device for device, index in recorded.items() if device in present and index in (None, present[device])]
 
     try:
         run_and_expect(left, [], timeout=3.0, what="a dead lab's interfaces go")
-    except AssertionError:
+    except ExpectationError:
         for device in left():
-            run(["ip", "link", "del", device], check=False)
+            if recorded[device] is not None:
+                run(["ip", "link", "del", device], check=False)

@@ -10,6 +10,7 @@ from controller.model import names
 from controller.model.gateway import Config, Gateway
 from controller.model.warnings import config_alarms
 from controller.pipeline.addresses import text
+from controller.pipeline.tables import Kind
 from controller.reconcile.bridge import BridgeWorker, Outcome
 from controller.services.answers import Answers
 
@@ -37,6 +38,10 @@ class State:
             (alarm.id, alarm.gateway, alarm.entity, alarm.severity, alarm.cause, alarm.remedy) for alarm in found])
         self.alarms.replace((DISCONNECTED,), [self._disconnected_alarm(name) for name in self._gateways
                                               if name not in self.workers])
+
+    def kinds(self) -> dict[str, Kind]:
+        """Return the kinds of all bridges by name."""
+        return {bridge: kind for gateway in self.config.gateways for bridge, kind in bridges(gateway).items()}
 
     def knows(self, bridge: str) -> bool:
         """True where a bridge belongs to a gateway."""
@@ -120,6 +125,13 @@ class State:
             "distributed_router": {"bridge": names.dr_bridge(gateway.prefix),
                                    "legs": legs(distributed_router.legs(gateway))},
             "routers": routers,
+            "nat_rules": [rule.id for rule in gateway.nat_rules],
+            "firewall_rules": [rule.id for rule in gateway.firewall_rules],
+            "translations": [{"action": rule.action.value, "source": rule.source and str(rule.source),
+                              "destination": rule.destination and str(rule.destination),
+                              "translated": rule.translated and [str(address) for address in rule.translated]}
+                             for rule in gateway.nat_rules],
+            "ports": {name: self.workers[name].ports for name in bridges(gateway) if name in self.workers},
             "owner_table": [{"slot": sr.slot, "member": sr.edge, "holder": sr.edge} for sr in gateway.routers],
         }
 

@@ -8,16 +8,21 @@ from controller.compile import distributed_router, service_router, switches
 from controller.compile.values import Program
 from controller.model import names
 from controller.model.gateway import Gateway
+from controller.pipeline.tables import Kind
 
 Inventory = Mapping[str, Mapping[str, int]]
 """Connected bridges: name to (port name to OpenFlow port number)."""
 
 
-def bridges(gateway: Gateway) -> tuple[str, ...]:
-    """Names of the bridges that make up a gateway."""
-    switch = (names.switch_bridge(gateway.prefix, which)
-              for which in (names.BACKPLANE, names.PUNT_NORTH, names.PUNT_SOUTH))
-    return names.dr_bridge(gateway.prefix), *(router.bridge for router in gateway.routers), *switch
+def bridges(gateway: Gateway) -> dict[str, Kind]:
+    """Names of the bridges that make up a gateway, each with its kind."""
+    return {
+        names.dr_bridge(gateway.prefix): Kind.DISTRIBUTED_ROUTER,
+        **{router.bridge: Kind.SERVICE_ROUTER for router in gateway.routers},
+        names.switch_bridge(gateway.prefix, names.BACKPLANE): Kind.BACKPLANE_SWITCH,
+        **{names.switch_bridge(gateway.prefix, switch): Kind.PUNT_SWITCH
+           for switch in (names.PUNT_NORTH, names.PUNT_SOUTH)},
+    }
 
 
 def compile_bridge(gateway: Gateway, bridge: str, ports: Mapping[str, int]) -> Program:

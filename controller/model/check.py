@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
-from controller.model import check_addresses, check_firewall, check_identity, check_nat, check_references
-from controller.model import check_topology, routes
+from controller.model import (
+    check_addresses,
+    check_firewall,
+    check_identity,
+    check_nat,
+    check_references,
+    check_topology,
+    routes,
+)
 from controller.model.document import Document
 from controller.model.problems import ModelError, Problem
 from controller.model.view import View, build

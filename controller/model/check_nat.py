@@ -16,7 +16,10 @@ from controller.model.problems import Problem
 from controller.model.view import GatewayView, View
 
 WIDEST_ONE_TO_ONE = 20
-"""Prefix length of the widest external network of DNAT and REFLEXIVE: each of its addresses can cost flows."""
+"""Prefix length of the widest network of DNAT and REFLEXIVE: each of its addresses can cost flows."""
+
+MOST_TRANSLATIONS = 2 ** (32 - WIDEST_ONE_TO_ONE)
+"""Translations of single addresses, or of addresses with a port, that one rule may make."""
 
 _NEEDS = {
     NatAction.SNAT: ("translated_network",),
@@ -85,13 +88,28 @@ def port_needs_service(case: _Case) -> Problem | None:
     return case.problem("translated_port", "needs a service beside it, of TCP or UDP and with destination_ports")
 
 
-def external_width(case: _Case) -> Problem | None:
-    """External networks of DNAT and REFLEXIVE are not wider than /20."""
+def width(case: _Case) -> Problem | None:
+    """The networks of DNAT and REFLEXIVE are not wider than /20."""
     key = "destination_network" if case.rule.action is NatAction.DNAT else "source_network"
     network = getattr(case.rule, key)
     if case.rule.action not in (NatAction.DNAT, NatAction.REFLEXIVE) or network.prefixlen >= WIDEST_ONE_TO_ONE:
         return None
     return case.problem(key, f"{network} is too wide; /{WIDEST_ONE_TO_ONE} to /32 are allowed")
+
+
+def number_of_translations(case: _Case) -> Problem | None:
+    """A rule that changes ports makes one translation per address and port: not more of them than a /20 makes."""
+    if case.rule.translated_port is None:
+        return None
+    (entry,) = rules.service_entries(case.rule.service, case.view.document)
+    ports = sum(ports.last - ports.first + 1 for ports in rules.service(entry).destination_ports)
+    count = ports * case.rule.destination_network.num_addresses
+    if count <= MOST_TRANSLATIONS:
+        return None
+    return case.problem(
+        "translated_port",
+        f"makes {count} translations, one for each address and port; {MOST_TRANSLATIONS} are allowed",
+    )
 
 
 def equal_size(case: _Case) -> Problem | None:
@@ -112,11 +130,9 @@ def equal_size(case: _Case) -> Problem | None:
 
 def external_addresses(case: _Case) -> Problem | None:
     """External addresses of a rule are nobody's: no interface has them, no next hop, no segment, not the backplane."""
-    key = "destination_network" if case.rule.action is NatAction.DNAT else "translated_network"
-    if case.rule.action is NatAction.DNAT:
-        external = [case.rule.destination_network]
-    else:
-        external = _translated(case.rule)
+    dnat = case.rule.action is NatAction.DNAT
+    key = "destination_network" if dnat else "translated_network"
+    external = [case.rule.destination_network] if dnat else _translated(case.rule)
     for network in external:
         for owner, taken in _taken(case.gateway):
             if taken.version == 4 and taken.overlaps(network):
@@ -129,7 +145,8 @@ CHECKS_OF_A_RULE = (
     refused_fields,
     one_service_entry,
     port_needs_service,
-    external_width,
+    width,
+    number_of_translations,
     equal_size,
     external_addresses,
 )

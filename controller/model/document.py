@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field
 
 from controller.model.document_base import MAX_INDEX, Base
-from controller.model.document_rules import AddressGroup, GatewayFirewall, NatRule, ServiceDefinition
+from controller.model.document_rules import MAX_RULES, AddressGroup, GatewayFirewall, NatRule, ServiceDefinition
 from controller.model.fields import (
     AddressField,
     BridgePrefix,
@@ -22,6 +22,7 @@ from controller.model.fields import (
     NetworkField,
     OnLinkField,
     PortName,
+    VersionField,
 )
 from controller.model.gateway import DrEcmp, HaMode, RedirectionPolicy
 
@@ -129,7 +130,7 @@ class Tier0(Base):
     """Addresses of the backplane between distributed router and service routers."""
     locale_service: LocaleService
     static_routes: tuple[StaticRoute, ...] = ()
-    nat_rules: tuple[NatRule, ...] = ()
+    nat_rules: tuple[NatRule, ...] = Field(default=(), max_length=MAX_RULES)
     """Evaluated by sequence_number, then by position."""
     gateway_firewall: GatewayFirewall = GatewayFirewall()
 
@@ -154,7 +155,7 @@ class Segment(Base):
 class Document(Base):
     """Gateway file of Saga."""
 
-    version: Literal[1]
+    version: VersionField
     """Version of the format."""
     edge_clusters: tuple[EdgeCluster, ...] = Field(min_length=1)
     tier0s: tuple[Tier0, ...] = Field(min_length=1, max_length=MAX_INDEX)

@@ -24,6 +24,8 @@ from controller.model.fields import (
 from controller.model.gateway import FirewallAction, NatAction, RuleDirection
 
 MAX_SEQUENCE_NUMBER = 2**31 - 1
+MAX_RULES = 10_000
+"""NAT rules, and firewall rules, of a gateway: their ranks are priorities of flows, of which there are 65,536."""
 
 
 class Protocol(str, enum.Enum):
@@ -131,4 +133,4 @@ class GatewayFirewall(Base):
 
     default_action: FirewallAction = FirewallAction.ALLOW
     """For connections that no rule matches.  ALLOW is what the default rule of a Tier-0 gateway does in NSX."""
-    rules: tuple[FirewallRule, ...] = ()
+    rules: tuple[FirewallRule, ...] = Field(default=(), max_length=MAX_RULES)

@@ -26,6 +26,7 @@ from controller.model.names import MAX_PORT_NAME
 from controller.model.problems import describe
 
 ANY = "ANY"
+VERSION = 1
 PREFIX_WORDS = "1 to 7 lower-case letters and digits that start with a letter (except 'seg')"
 
 _ID = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$"
@@ -202,6 +203,13 @@ def _ha_mode(value: Any) -> gateway.HaMode:
     return gateway.HaMode.ACTIVE_ACTIVE
 
 
+def _version(value: Any) -> int:
+    # For Python, and for pydantic with it, True and 1.0 equal 1.
+    if type(value) is not int or value != VERSION:
+        raise refuse(f"must be {VERSION}, not {describe(value)}")
+    return value
+
+
 def _bridge_prefix(value: Any) -> str:
     text = _text(value, PREFIX_WORDS)
     if not is_prefix(text):
@@ -287,3 +295,5 @@ PortRangeField = Annotated[
 ]
 
 HaModeField = Annotated[gateway.HaMode, PlainValidator(_ha_mode), WithJsonSchema({"const": "ACTIVE_ACTIVE"})]
+
+VersionField = Annotated[int, PlainValidator(_version), WithJsonSchema({"type": "integer", "const": VERSION})]

@@ -182,7 +182,7 @@ def _covers(wide: FirewallRule, narrow: FirewallRule) -> bool:
     return (
         wide.direction in (RuleDirection.IN_OUT, narrow.direction)
         and narrow.ip_versions <= wide.ip_versions
-        and (not wide.scope or bool(narrow.scope) and narrow.scope <= wide.scope)
+        and (not wide.scope or (bool(narrow.scope) and narrow.scope <= wide.scope))
         and _networks_cover(wide.sources, narrow.sources, narrow.ip_versions)
         and _networks_cover(wide.destinations, narrow.destinations, narrow.ip_versions)
         and _services_cover(wide.services, narrow.services)

@@ -8,13 +8,14 @@ import textwrap
 from ipaddress import ip_network
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 
 from controller.model import names
 from topologies.errors import CommandError, LabError
 from topologies.expect import run_and_expect
 from topologies.hosts import PhysicalRouter
 from topologies.lab import Lab
-from topologies.vm_a_to_host_b import VmAToHostB
 
 
 def test_every_port_of_the_naming_convention_is_on_its_bridge(lab: Lab) -> None:
@@ -167,16 +168,12 @@ def test_capture_on_a_patch_port_says_why_not(lab: Lab) -> None:
 
 
 def test_conntrack_is_read_by_zone(lab: Lab) -> None:
+    packet = bytes(Ether() / IP(src="10.0.0.2", dst="192.0.2.2") / UDP(sport=40000, dport=53) / b"?").hex()
     for zone in (4711, 4712):
-        lab.ofctl("t0-pn", "packet-out", "in_port=t0-pn-sr1 packet=" + UDP + f" actions=ct(commit,zone={zone})")
+        lab.ofctl("t0-pn", "packet-out", f"in_port=t0-pn-sr1 packet={packet} actions=ct(commit,zone={zone})")
         (found,) = run_and_expect(lambda: lab.conntrack(zone), what="the connection")  # noqa: B023
         assert (found["proto"], found["zone"], found["orig"]["dport"]) == ("udp", zone, 53)
     assert {4711, 4712} <= {connection["zone"] for connection in lab.conntrack()}
-
-
-UDP = (
-    "0200000000020200000000010800" "45000021000100004011f9a40a000002c0000202" "9c400035000d0000" "6869212121"
-)
 
 
 def test_commands_in_hosts(lab: Lab) -> None:
@@ -193,39 +190,5 @@ def test_commands_in_hosts(lab: Lab) -> None:
         lab.host("Z")
     with pytest.raises(LabError, match="no bridge 't0-sr9'"):
         lab.appctl("t0-sr9", "version")
-    with pytest.raises(CommandError, match="unknown field nonsense"):
+    with pytest.raises(CommandError, match="unknown keyword nonsense"):
         lab.ofctl("t0-dr", "add-flow", "priority=1,nonsense=1 actions=drop")
-
-
-def test_addresses_and_mtu_come_from_the_gateway_file() -> None:
-    text = VmAToHostB.gateway_file.read_text()
-    text = text.replace('subnets: [172.16.1.2/24, "2001:db8:1::2/64"]', "subnets: [172.16.9.2/29], mtu: 1400")
-    text = text.replace("172.16.1.1", "172.16.9.1").replace('{ip_address: "2001:db8:1::1"}, ', "")
-    with Lab("vm_a_to_host_b", config=text, controller=False, vms={"A": 2, "D": 9}) as lab:
-        links = lab.run("ip -o link").stdout, lab.host("R").run("ip -o link").stdout
-        assert all(re.search(r"(t0|R)-up1@.* mtu 1400 ", text) for text in links)
-        assert all(re.search(r"(t0|R)-up2@.* mtu 1500 ", text) for text in links)
-        assert "172.16.9.1/29" in lab.host("R").run("ip -br address show R-up1").stdout
-        assert lab.host("D").ip == "10.0.0.9" and lab.host("D").ip6 == "2001:db8:a::9"
-
-
-def test_two_next_hops_are_two_physical_routers_on_one_network() -> None:
-    with Lab("ecmp", controller=False) as lab:
-        assert [router.name for router in lab.routers] == ["R1", "R2"]
-        assert "1 received" in lab.host("R1").run("ping -c 1 172.16.1.3").stdout
-        assert "1 received" in lab.host("R2").run("ping -c 1 2001:db8:2::1").stdout
-        assert lab.host("B").run("ip route show default").stdout.count("nexthop") == 2
-        for router in lab.routers:
-            assert "1 received" in router.run("ping -c 1 203.0.113.50").stdout
-
-
-def test_isolated_edges_are_refused() -> None:
-    with pytest.raises(ValueError, match="isolated"):
-        Lab("four_edge", isolated=True)
-
-
-def test_unknown_topology_and_unreadable_file() -> None:
-    with pytest.raises(LabError, match="no topology 'five_edge'"):
-        Lab("five_edge")
-    with pytest.raises(LabError, match="cannot read the gateway file /nonexistent.yaml: No such file"):
-        Lab("four_edge", config="/nonexistent.yaml")

@@ -56,8 +56,8 @@ class FakeSwitch:
     """Connects to a controller and answers it; a context manager.
 
     It has the ports ``ports`` (number to name), and the flows and groups that were added in a committed bundle, and
-    shows them as it was given them.  ``messages`` is what the controller sent.  While ``silent`` is True it answers nothing at all, while ``refusing``
-    is True it refuses to commit bundles.
+    shows them as it was given them.  ``messages`` is what the controller sent.
+    While ``silent`` is True it answers nothing at all, while ``refusing`` is True it refuses to commit bundles.
     """
 
     def __init__(self, port: int, datapath_id: int, ports: dict[int, str] | None = None) -> None:

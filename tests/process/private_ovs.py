@@ -1,4 +1,4 @@
-"""An Open vSwitch instance of the test's own, with dummy datapaths: no privileges, no network devices, no neighbours."""
+"""An Open vSwitch instance of the test's own, with dummy datapaths: no privileges, no network devices."""
 
 from __future__ import annotations
 

@@ -64,3 +64,9 @@ class ScratchRest(ControllerBase):
     @route("scratch", "/fail")
     def fail(self, request: Any, **_: Any) -> Response:
         raise RuntimeError("this request fails")
+
+    @route("scratch", "/stick")
+    def stick(self, request: Any, **_: Any) -> Response:
+        """Give the application a thread that does not end when it is told to."""
+        self.app.threads.append(hub.spawn(hub.sleep, 3600))
+        return Response(json_body={})

@@ -98,6 +98,14 @@ def test_sigterm_ends_it_cleanly_and_soon_with_a_switch_connected(manager: Manag
     assert "Traceback" not in manager.output()
 
 
+def test_sigterm_ends_it_even_when_an_application_does_not_end(manager: Manager) -> None:
+    manager.get("/stick")
+    manager.signal(signal.SIGTERM)
+
+    assert manager.wait(timeout=10) == 1
+    assert "the applications did not end within 5 s" in manager.output()
+
+
 def test_sigint_ends_it_cleanly(manager: Manager) -> None:
     manager.signal(signal.SIGINT)
 
@@ -212,8 +220,8 @@ def test_a_request_that_fails_is_logged_and_one_that_does_not_is_not(manager: Ma
     with pytest.raises(urllib.error.HTTPError, match="500"):
         manager.get("/fail")
 
+    wait_until(lambda: "GET /fail" in manager.output(), "the log of the failed request")
     assert "RuntimeError: this request fails" in manager.output()
-    assert "GET /fail" in manager.output()
     assert "GET /scratch" not in manager.output()
 
 

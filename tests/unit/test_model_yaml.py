@@ -45,7 +45,8 @@ def test_values(text: str, value: object) -> None:
             "a: 1\n---\nb: 2",
             Problem(
                 "(file)",
-                "is not valid YAML: line 2, column 1: expected a single document in the stream, but found another document",
+                "is not valid YAML: line 2, column 1: expected a single document in the stream, "
+                "but found another document",
             ),
         ),
         ("[a, b]: 1", Problem("(file)", "line 1: a key must be a text")),
