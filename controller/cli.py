@@ -179,11 +179,11 @@ def _explain(args: argparse.Namespace, console: Console) -> int:
     if args.json:
         print(json.dumps(told, indent=1))
         return 0
-    _print_explanation(told, args.via, console)
+    _print_explanation(told, {"north": args.via, "south": args.return_via}, console)
     return 0
 
 
-def _print_explanation(told: dict, via: str | None, console: Console) -> None:
+def _print_explanation(told: dict, via: dict[str, str | None], console: Console) -> None:
     owner = told["owner"]
     print(f"{told['src']} -> {told['dst']} ({told['proto']}), opened {told['opened']}; gateway {told['gateway']}")
     if owner is None:
@@ -192,8 +192,9 @@ def _print_explanation(told: dict, via: str | None, console: Console) -> None:
         moved = "" if owner["holder"] == owner["member"] else f", held by {owner['holder']}"
         print(f"owner: slot {owner['slot']} on {owner['member']}{moved} ({owner['bridge']}, zone {owner['zone']})")
         scores = ", ".join(f"slot {slot}: {score}" for slot, score in told["hash"]["scores"].items())
-        print(f"why: hash of the remote address {told['remote_address']} (destination going north, source coming "
-              f"south), highest score wins: {scores}")
+        inputs = told["hash"]
+        print(f"why: hash of {inputs['value']} ({inputs['north']} going north, {inputs['south']} coming south)"
+              + (f", highest score wins: {scores}" if scores else ""))
     for direction in ("north", "south"):
         table = Table("entering at", "outcome", title=f"going {direction}")
         for edge, walk in told[direction].items():
@@ -201,7 +202,7 @@ def _print_explanation(told: dict, via: str | None, console: Console) -> None:
             table.add_row(edge, ("punted, then " if walk["punted"] else "not punted, ")
                           + f"{last['place']} {last['what']}")
         console.print(table)
-        edge = via if via in told[direction] else next(
+        edge = via[direction] if via[direction] in told[direction] else next(
             (edge for edge, walk in told[direction].items() if walk["punted"]), next(iter(told[direction])))
         print(f"the walk from {edge}, as Open vSwitch computes it:")
         hops = (told.get("distributed_router", []) if direction == "north" else []) + told[direction][edge]["hops"]
@@ -232,7 +233,8 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("--proto", choices=("tcp", "udp", "icmp"), default="tcp")
     explain.add_argument("--sport", type=int, default=40000, help="source port (default %(default)s)")
     explain.add_argument("--dport", type=int, default=80, help="destination port (default %(default)s)")
-    explain.add_argument("--via", help="edge whose walk is printed in full (default: one that punts)")
+    explain.add_argument("--via", help="edge from which the walk north is printed in full (default: one that punts)")
+    explain.add_argument("--return-via", help="the same for the walk south")
     return parser
 
 

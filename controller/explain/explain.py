@@ -5,6 +5,7 @@ The packet is traced with ``ovs-appctl ofproto/trace`` from every router it may 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
@@ -13,6 +14,8 @@ from controller.explain import oracle
 from controller.explain.trace import Trace, parse
 from controller.explain.walk import Narrator
 from controller.model.gateway import Address
+from controller.pipeline.fields import LINK, SLOT
+from controller.pipeline.tables import PUNT
 
 Tracer = Callable[[str, str, tuple[str, ...]], str]
 """(bridge, flow, options) to the output of ``ofproto/trace`` on the Open vSwitch instance of that bridge."""
@@ -20,6 +23,9 @@ Tracer = Callable[[str, str, tuple[str, ...]], str]
 ESTABLISHED = ("--ct-next", "trk,est,rpl")
 HOST_MAC = "02:00:00:00:00:01"
 """Stands for the neighbour that the traced packet comes from."""
+
+
+_CHOSEN = re.compile(r"reg1=(0x[0-9a-f]+|0)/(0x[0-9a-f]+)")
 
 
 class ExplainError(Exception):
@@ -70,6 +76,7 @@ class Explainer:
         self.gateway = gateway
         self._tracer = tracer
         self._narrator = Narrator(gateway)
+        self._bridges = {router["bridge"] for router in gateway["routers"]}
 
     def explain(self, flow: Flow, north: bool) -> dict:
         """Return owner, hash inputs and the walks of both directions, from every router they may enter by."""
@@ -84,8 +91,7 @@ class Explainer:
             "gateway": self.gateway["id"], "src": str(flow.src), "dst": str(flow.dst), "proto": flow.proto,
             "opened": "from inside, going north" if north else "from outside, going south",
             "remote_address": str(remote), "redirection_policy": self.gateway["redirection_policy"],
-            "hash": {"north": "destination address", "south": "source address", "value": str(remote),
-                     "scores": self._scores(first["trace"])},
+            "hash": self._hash(flow, remote) | {"scores": self._scores(first["trace"])},
             "owner": self._owner(slot), "oracle_slot": self._oracle(flow, remote),
         }
         for direction, by_edge in walks.items():
@@ -136,11 +142,22 @@ class Explainer:
                      full.text)
 
     def _slot_of(self, trace: Trace) -> int | None:
-        return next((step.bucket for step in trace.steps if step.bucket is not None and len(step.scores) > 0
-                     and step.bridge != self.gateway["distributed_router"]["bridge"]), None)
+        """Return the slot that the first router's PUNT found chosen, None where none was asked for."""
+        for step in trace.steps:
+            chosen = _CHOSEN.search(step.match)
+            if step.table == PUNT.number and chosen and step.bridge in self._bridges:
+                value, mask = (int(part, 16) for part in chosen.groups())
+                return value & SLOT.mask if mask & SLOT.mask else (value >> LINK.first) + 1
+        return None
+
+    def _hash(self, flow: Flow, remote: Address) -> dict:
+        """Return what goes into the hash in each direction."""
+        if self.gateway["redirection_policy"] == "SRC_DST_IP_HASH":
+            return {"north": "both addresses", "south": "both addresses", "value": f"{flow.src} {flow.dst}"}
+        return {"north": "destination address", "south": "source address", "value": str(remote)}
 
     def _scores(self, trace: Trace) -> dict[int, int]:
-        return next((step.scores for step in trace.steps if step.scores), {})
+        return next((step.scores for step in trace.steps if step.scores and step.bridge in self._bridges), {})
 
     def _owner(self, slot: int | None) -> dict | None:
         row = next((row for row in self.gateway["owner_table"] if row["slot"] == slot), None)

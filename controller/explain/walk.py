@@ -90,6 +90,8 @@ class Narrator:
         return self._hop(step, "dropped", "not to be routed, or addressed to the router itself")
 
     def _owner(self, step: Step) -> Hop | None:
+        if any(action.startswith("multipath(") for action in step.actions):
+            return self._hop(step, "owner chosen", "hash of both addresses, the same for both directions")
         if step.bucket is None:
             return None
         return self._hop(step, f"owner: slot {step.bucket}",
