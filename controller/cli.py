@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from controller.explain.explain import ExplainError, Explainer, find_gateway, question
+from controller.explain.explain import Explainer, ExplainError, find_gateway, question
 from controller.model import ModelError, load
 from controller.model.warnings import config_alarms
 

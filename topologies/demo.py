@@ -115,8 +115,8 @@ def figures_3_and_4(lab: Lab, observer: WalkObserver) -> Connection:
     """Show and check the worst case; return the connection that takes it."""
     remote = remote_owned_by(lab, OWNER)
     slots = [router.slot for router in lab.config.gateways[0].routers]
-    say(f"\n{remote} is owned by {OWNER}; looking for a TCP connection from A that enters {INGRESS} and comes back over "
-        f"{RETURN} …")
+    say(f"\n{remote} is owned by {OWNER}; looking for a TCP connection from A that enters {INGRESS} and comes back "
+        f"over {RETURN} …")
     connection, north, south = worst_case(lab, observer, remote)
     show_walk(f"north, seen on the ports (figure 3), A port {connection.port} -> {remote}", north)
     show_walk("south, seen on the ports (figure 4)", south)
@@ -140,7 +140,8 @@ def download(observer: WalkObserver, connection: Connection) -> None:
     walk = observer.south(before, after, DOWNLOAD // 65536 // 2)
     expect(got["received"] == DOWNLOAD, f"{got['received']} bytes arrived")
     expect(got["sha256"] == checksum(DOWNLOAD), "the checksum is that of what was sent")
-    expect((walk.entered, walk.served) == (RETURN, OWNER), f"it came in by {walk.entered} and was served by {walk.served}")
+    expect((walk.entered, walk.served) == (RETURN, OWNER),
+           f"it came in by {walk.entered} and was served by {walk.served}")
 
 
 def checksum(size: int) -> str:
@@ -160,10 +161,11 @@ def redirect_fraction(lab: Lab, observer: WalkObserver) -> None:
     north, south = observer.redirected(before, observer.counts())
     expected = (routers - 1) / routers
     deviation = (expected * (1 - expected) / CONNECTIONS) ** 0.5
-    say(f"\nredirected packets of {CONNECTIONS} connections to random remote addresses: north {north:.1%}, south {south:.1%}")
+    say(f"\nredirected packets of {CONNECTIONS} connections to random remote addresses: "
+        f"north {north:.1%}, south {south:.1%}")
     for direction, share in (("north", north), ("south", south)):
         expect(abs(share - expected) <= TOLERANCE * deviation,
-               f"{direction}: (N-1)/N = {expected:.0%}, within {TOLERANCE:g} standard deviations ({deviation:.1%} each); "
+               f"{direction}: (N-1)/N = {expected:.0%}, within {TOLERANCE:g} standard deviations of {deviation:.1%}; "
                f"{1 - share:.0%} is near 1/N")
 
 

@@ -1,4 +1,4 @@
-"""Actions of desired flows, as plain values.  ``openflow/encode.py`` turns them into messages, ``text.py`` into text."""
+"""Actions of desired flows, as plain values; ``openflow/encode.py`` makes messages of them, ``text.py`` text."""
 
 from __future__ import annotations
 

@@ -20,6 +20,8 @@ from controller.pipeline.tables import PUNT
 Tracer = Callable[[str, str, tuple[str, ...]], str]
 """(bridge, flow, options) to the output of ``ofproto/trace`` on the Open vSwitch instance of that bridge."""
 
+OPENING = ("--ct-next", "trk,new", "--ct-next", "trk,new,snat,dnat")
+"""What the tracker says of a connection that it does not know, and of the same once it is entered and translated."""
 ESTABLISHED = ("--ct-next", "trk,est,rpl")
 HOST_MAC = "02:00:00:00:00:01"
 """Stands for the neighbour that the traced packet comes from."""
@@ -114,7 +116,7 @@ class Explainer:
         return self._owner(self._slot_of(walk["trace"]))
 
     def _walk(self, router: dict, flow: Flow, north: bool, opens: bool) -> dict:
-        options = () if opens else ESTABLISHED
+        options = OPENING if opens else ESTABLISHED
         leg = next(leg for leg in router["legs"] if (leg["port"].endswith("-bp")) is north)
         source = self.gateway["distributed_router"]["legs"][0]["mac"] if north else HOST_MAC
         trace = parse(self._tracer(router["bridge"], _flow_text(flow, leg["port"], source, leg["mac"]), options))
@@ -137,7 +139,7 @@ class Explainer:
         segment = _inside(self.gateway, flow.src)
         router = self.gateway["distributed_router"]
         leg = next(leg for leg in router["legs"] if leg["port"] == segment["port"])
-        full = parse(self._tracer(router["bridge"], _flow_text(flow, leg["port"], HOST_MAC, leg["mac"]), ()))
+        full = parse(self._tracer(router["bridge"], _flow_text(flow, leg["port"], HOST_MAC, leg["mac"]), OPENING))
         return Trace(tuple(step for step in full.steps if step.bridge == router["bridge"]), full.datapath_actions,
                      full.text)
 

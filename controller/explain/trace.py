@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 _BRIDGE = re.compile(r'^\s*bridge\("(?P<name>[^"]+)"\)$')
-_STEP = re.compile(r"^\s*(?P<table>\d+)\. (?:(?P<match>.*), )?priority (?P<priority>\d+)(?:, cookie (?P<cookie>0x[0-9a-f]+))?$")
+_STEP = re.compile(r"^\s*(?P<table>\d+)\. (?:(?P<match>.*), )?priority \d+(?:, cookie (?P<cookie>0x[0-9a-f]+))?$")
 _NO_MATCH = re.compile(r"^\s*(?P<table>\d+)\. No match\.$")
 _SCORE = re.compile(r"^\s*-> bucket (?P<bucket>\d+): score (?P<score>\d+)$")
 _USING = re.compile(r"^\s*-> using bucket (?P<bucket>\d+)$")

@@ -7,7 +7,7 @@ library's poller sleeps in the calling green thread only.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from ovs import jsonrpc, poller, stream
 from ovs.db import idl
@@ -16,6 +16,10 @@ from controller.pipeline.tables import Kind, tables_of
 
 TIMEOUT = 10.0
 """Seconds for a connection to the database to come up, and for a change to be taken."""
+
+
+LONGEST_NAP = 100
+"""Milliseconds after which the database library looks again, whatever it waits for."""
 
 
 class OvsdbError(Exception):
@@ -53,7 +57,7 @@ def name_tables(remote: str, kinds: Mapping[str, Kind]) -> tuple[str, ...]:
     """
     database = idl.Idl(remote, _schema(remote))
     try:
-        _wait(database, database.has_ever_connected, remote)
+        _wait(database, lambda: database.run() or database.has_ever_connected(), remote)
         changed = []
         transaction = idl.Transaction(database)
         for bridge in database.tables["Bridge"].rows.values():
@@ -69,10 +73,8 @@ def name_tables(remote: str, kinds: Mapping[str, Kind]) -> tuple[str, ...]:
             if stale:
                 bridge.flow_tables = rows
                 changed.append(bridge.name)
+        _wait(database, lambda: transaction.commit() != idl.Transaction.INCOMPLETE, remote, transaction)
         status = transaction.commit()
-        while status == idl.Transaction.INCOMPLETE:
-            _turn(database, transaction)
-            status = transaction.commit()
         if status not in (idl.Transaction.SUCCESS, idl.Transaction.UNCHANGED):
             raise OvsdbError(f"{remote}: table names not taken: {status} {transaction.get_error() or ''}")
         return tuple(changed)
@@ -80,21 +82,17 @@ def name_tables(remote: str, kinds: Mapping[str, Kind]) -> tuple[str, ...]:
         database.close()
 
 
-def _wait(database: idl.Idl, condition, remote: str) -> None:
+def _wait(database: idl.Idl, condition: Callable[[], bool], remote: str,
+          transaction: idl.Transaction | None = None) -> None:
+    """Let the database library work until a condition holds.  Raises OvsdbError after TIMEOUT."""
     deadline = time.monotonic() + TIMEOUT
     while not condition():
         if time.monotonic() > deadline:
             raise OvsdbError(f"{remote}: no answer within {TIMEOUT:g} s")
+        waiter = poller.Poller()
+        database.wait(waiter)
+        if transaction is not None:
+            transaction.wait(waiter)
+        waiter.timer_wait(LONGEST_NAP)
+        waiter.block()
         database.run()
-        if not condition():
-            _turn(database)
-
-
-def _turn(database: idl.Idl, transaction: idl.Transaction | None = None) -> None:
-    """Let the database library wait for something to happen, at most a tenth of a second."""
-    waiter = poller.Poller()
-    database.wait(waiter)
-    if transaction is not None:
-        transaction.wait(waiter)
-    waiter.timer_wait(100)
-    waiter.block()

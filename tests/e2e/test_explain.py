@@ -64,6 +64,8 @@ def test_explain_says_which_rule_drops(lab):
 def test_flow_tables_have_names_in_dumps(lab):
     run_and_expect(lambda: lab.dump_flows("t0-sr1"), lambda flows: any("table=FIREWALL" in flow for flow in flows), 10,
                    "table names in the dump")
+    run_and_expect(lab.controller.log.read_text, lambda log: log.count("flow tables named") == len(lab.bridges), 10,
+                   "the database's answer for every bridge")
     names = {flow.split("table=")[1].split(",")[0] for flow in lab.dump_flows("t0-sr1")}
     assert names == {"CLASSIFY", "LOCAL", "ADVERTISE", "OWNER", "PUNT", "TRACK", "STATE", "DNAT", "ROUTE", "FIREWALL",
                      "NAT", "FORWARD", "NEIGHBOUR", "OUT"}
