@@ -20,7 +20,7 @@ from controller.api.rest import API_NAME, SagaApi
 from controller.api.state import State
 from controller.model import ModelError, load
 from controller.openflow import encode, packet_in
-from controller.openflow.channel import Channel, ChannelError
+from controller.openflow.channel import Channel, ChannelError, error_text
 from controller.reconcile.bridge import BridgeWorker, Counters
 from controller.services import ovsdb
 from controller.services.answers import Send
@@ -140,8 +140,8 @@ class SagaApp(app_manager.RyuApp):
     def answered(self, event):
         """An answer to something a bridge's worker asked."""
         channel = self._channels.get(event.msg.datapath.id)
-        if channel is not None:
-            channel.deliver(event.msg)
+        if channel is not None and not channel.deliver(event.msg) and isinstance(event.msg, encode.parser.OFPErrorMsg):
+            LOG.warning("bridge %s refused a message: %s", self.state.bridge_of(channel), error_text(event.msg))
 
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def port_changed(self, event):

@@ -196,7 +196,9 @@ def _print_explanation(told: dict, via: dict[str, str | None], console: Console)
         print(f"why: hash of {inputs['value']} ({inputs['north']} going north, {inputs['south']} coming south)"
               + (f", highest score wins: {scores}" if scores else ""))
     for direction in ("north", "south"):
-        table = Table("entering at", "outcome", title=f"going {direction}")
+        unowned = " (an answer that comes back over another router than the packet that it answers)"
+        note = unowned if owner is None and direction != told["opened"].rpartition(" ")[2] else ""
+        table = Table("entering at", "outcome", title=f"going {direction}{note}")
         for edge, walk in told[direction].items():
             last = walk["hops"][-1] if walk["hops"] else {"place": "", "what": "nothing"}
             table.add_row(edge, ("punted, then " if walk["punted"] else "not punted, ")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 from ipaddress import ip_address
 
 from mininet.cli import CLI
@@ -75,6 +76,10 @@ class SagaCLI(CLI):
         words = shlex.split(line)
         version = self.version(*words)
         self.saga("explain", *(self.address(word, version) for word in words))
+
+    def do_sh(self, line: str) -> None:
+        """sh COMMAND: run a shell command beside the switches; ``saga`` and ``ovs-*`` ask this network."""
+        subprocess.run(line, shell=True, check=False, env={**os.environ, **program_environment(self.mn)})
 
     def do_status(self, line: str) -> None:
         """status: gateways, service routers, ports and owner table, as the command ``saga show``."""

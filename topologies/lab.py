@@ -87,6 +87,7 @@ class Lab:
 
     def __enter__(self) -> Lab:
         self._topology = self._class(config=self.config, **self._options)
+        self._ovs: PrivateOpenVSwitch | None = None
         self._record = LabRecord(
             self._class.__module__.rpartition(".")[2], {*self._topology.interfaces(), USERSPACE_DEVICE}
         )
@@ -126,7 +127,7 @@ class Lab:
         if self._net is not None:
             steps += [self.controller.stop, self._net.stop]
         if self._record is not None:
-            steps += [self._ovs.stop] if hasattr(self, "_ovs") else []
+            steps += [self._ovs.stop] if self._ovs is not None else []
             steps += [self._record.close]
         self._net = self._record = None
         for step in steps:

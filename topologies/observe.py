@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from topologies.errors import LabError
-from topologies.expect import run_and_expect
 from topologies.process import end
 
 
@@ -80,33 +80,37 @@ def _split(text: str) -> Iterator[str]:
 
 
 class Capture:
-    """A running tcpdump; ``stop`` returns its lines.  Also a context manager, with ``lines`` after the end."""
+    """A running tcpdump.  ``lines`` grows as packets come, one line each; also a context manager that ends it.
+
+    A packet appears a moment after it was sent: poll ``lines`` (run_and_expect) rather than look once.
+    """
 
     def __init__(self, process: subprocess.Popen) -> None:
         """Wait until the tcpdump (with text pipes) listens; LabError if it does not start to."""
         self._process = process
         self.lines: list[str] = []
-        self._wait_listening()
-
-    def _wait_listening(self) -> None:
-        stderr = self._process.stderr
         said: list[str] = []
+        for line in process.stderr:
+            said.append(line)
+            if "listening on" in line:
+                break
+        else:
+            end(process)
+            raise LabError("".join(said).strip())
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
-        def listening() -> bool:
-            said.append(stderr.readline())
-            return "listening on" in said[-1] or not said[-1]
-
-        run_and_expect(listening, timeout=5.0, what="tcpdump listens", interval=0)
-        if not said[-1]:
-            end(self._process)
-            raise LabError(f"{''.join(said).strip()}")
+    def _read(self) -> None:
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip("\n"))
 
     def stop(self) -> list[str]:
-        """End the capture and return one line per packet, as tcpdump prints it."""
+        """End the capture and return its lines."""
         if self._process.poll() is None:
             self._process.send_signal(signal.SIGINT)
-        output, _ = self._process.communicate(timeout=5.0)
-        self.lines = output.splitlines()
+        self._process.wait(timeout=5.0)
+        self._reader.join(timeout=5.0)
+        end(self._process)
         return self.lines
 
     def __enter__(self) -> Capture:

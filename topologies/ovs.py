@@ -154,9 +154,9 @@ class PrivateOpenVSwitch(OpenVSwitch):
         return [daemon.pid for daemon in self._daemons]
 
     def stop(self) -> None:
-        """Delete the bridges (the kernel's would outlive the daemons) and end the daemons."""
-        if len(self._daemons) == 2 and self._daemons[1].poll() is None and self.datapath == "system":
-            bridges = self.vsctl("list-br").split()
-            self.vsctl(*(word for bridge in bridges for word in ("--", "del-br", bridge)))
+        """Delete the bridges (their devices would outlive the daemons) and end the daemons."""
+        if len(self._daemons) == 2 and self._daemons[1].poll() is None:
+            for bridge in self.vsctl("list-br").split():
+                self.vsctl("del-br", bridge)
         while self._daemons:
             end(self._daemons.pop())

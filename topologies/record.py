@@ -1,8 +1,8 @@
 """What a lab has made, written down at once, so that the next lab can clear away what a killed one has left.
 
 Every process of a lab carries the lab's token in its environment (``SAGA_LAB``), so exactly those are ended that the
-lab started, whatever happened to process ids in the meantime.  Interfaces go with their processes; those of a kernel
-datapath do not, and are deleted if name and index are those recorded.
+lab started, whatever happened to process ids in the meantime.  Interfaces that outlive their processes are deleted if
+name and index are those recorded.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import signal
 import socket
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -63,10 +63,11 @@ def end_processes(token: str, timeout: float = 10.0) -> None:
 class LabRecord:
     """The record of one running lab: a file in ``LABS``, locked while the lab lives, and the lab's directory."""
 
-    def __init__(self, name: str, interfaces: Iterable[str]) -> None:
-        """Clear away dead labs and open the record; LabError if a lab runs in this network namespace.
+    def __init__(self, name: str, interfaces: Collection[str]) -> None:
+        """Clear away dead labs and open the record.
 
-        ``interfaces`` are those that the lab is going to make beside its switches.
+        ``interfaces`` are those that the lab is going to make in this network namespace.  LabError if a lab runs here,
+        or some of them exist already.
         """
         LABS.mkdir(parents=True, exist_ok=True)
         self.token = uuid.uuid4().hex
@@ -76,6 +77,9 @@ class LabRecord:
         with _registry():
             for path in sorted(LABS.glob("*.json")):
                 _clear_or_refuse(path)
+            foreign = sorted({device for _, device in socket.if_nameindex()}.intersection(interfaces))
+            if foreign:
+                raise LabError(f"interfaces that the lab makes exist already: {', '.join(foreign)}; what uses them?")
             self._file = open(self.path, "x")  # noqa: SIM115 (open as long as the lab lives)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self.directory.mkdir()
@@ -90,13 +94,14 @@ class LabRecord:
     def write(self) -> None:
         """Record the lab, with the indexes of those of its interfaces that exist now."""
         present = {device: index for index, device in socket.if_nameindex()}
+        self._recorded = {device: present.get(device) for device in self._interfaces}
         content = {
             "name": self.name,
             "pid": os.getpid(),
             "token": self.token,
             "namespace": namespace_id(),
             "directory": str(self.directory),
-            "interfaces": {device: present.get(device) for device in self._interfaces},
+            "interfaces": self._recorded,
         }
         self._file.seek(0)
         self._file.truncate()
@@ -106,6 +111,7 @@ class LabRecord:
     def close(self) -> None:
         """End what is left of the lab and forget it."""
         end_processes(self.token)
+        _remove_interfaces(self._recorded)
         shutil.rmtree(self.directory, ignore_errors=True)
         self.path.unlink(missing_ok=True)
         self._file.close()
@@ -146,16 +152,33 @@ def _clear_or_refuse(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
-def _remove_interfaces(recorded: dict[str, int | None]) -> None:
-    """Wait for a dead lab's interfaces to go with their namespaces; delete those that are surely its own and stay."""
+def _remove_interfaces(recorded: Mapping[str, int | None]) -> None:
+    """Remove the interfaces of a lab whose processes are dead: those recorded with their index, and orphaned taps.
+
+    Open vSwitch's taps are persistent, so they outlive a killed ovs-vswitchd; veth go with their namespaces, a moment
+    after the last process.
+    """
 
     def left() -> list[str]:
         present = {device: index for index, device in socket.if_nameindex()}
         return [device for device, index in recorded.items() if device in present and index in (None, present[device])]
 
-    try:
+    for device in left():
+        if recorded[device] is not None or _orphaned_tap(device):
+            run(["ip", "link", "del", device], check=False)
+    with suppress(ExpectationError):  # what stays is somebody else's
         run_and_expect(left, [], timeout=3.0, what="a dead lab's interfaces go")
-    except ExpectationError:
-        for device in left():
-            if recorded[device] is not None:
-                run(["ip", "link", "del", device], check=False)
+
+
+def _orphaned_tap(device: str) -> bool:
+    """Tell whether an interface is a tap that no process holds."""
+    links = json.loads(run(["ip", "-json", "-details", "link", "show", device], check=False).stdout or "[]")
+    if not any(link.get("linkinfo", {}).get("info_kind") == "tun" for link in links):
+        return False
+    for path in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        try:
+            if f"iff:\t{device}\n" in path.read_text():
+                return False
+        except OSError:  # closed meanwhile
+            continue
+    return True

@@ -137,7 +137,8 @@ class State:
 
     def _disconnected_alarm(self, bridge: str) -> tuple[str, str, str, str, str, str]:
         return (DISCONNECTED, self._gateways[bridge].id, bridge, "HIGH",
-                f"bridge {bridge} is not connected; it forwards as it was last programmed",
+                f"bridge {bridge} is not connected; it forwards as it was last programmed (unless it is new, or its "
+                "controller was removed from the switch database, which empties it)",
                 "check that the bridge exists, that its controller is set, and that the address is reachable")
 
     def _set(self, wrong: bool, id_: str, gateway: Gateway, bridge: str, cause: str, remedy: str) -> None:

@@ -23,6 +23,7 @@ Tracer = Callable[[str, str, tuple[str, ...]], str]
 OPENING = ("--ct-next", "trk,new", "--ct-next", "trk,new,snat,dnat")
 """What the tracker says of a connection that it does not know, and of the same once it is entered and translated."""
 ESTABLISHED = ("--ct-next", "trk,est,rpl")
+UNKNOWN = ("--ct-next", "trk,inv")
 HOST_MAC = "02:00:00:00:00:01"
 """Stands for the neighbour that the traced packet comes from."""
 
@@ -116,15 +117,25 @@ class Explainer:
         return self._owner(self._slot_of(walk["trace"]))
 
     def _walk(self, router: dict, flow: Flow, north: bool, opens: bool) -> dict:
-        options = OPENING if opens else ESTABLISHED
+        options = OPENING if opens else self._answering(flow)
         leg = next(leg for leg in router["legs"] if (leg["port"].endswith("-bp")) is north)
         source = self.gateway["distributed_router"]["legs"][0]["mac"] if north else HOST_MAC
         trace = parse(self._tracer(router["bridge"], _flow_text(flow, leg["port"], source, leg["mac"]), options))
         hops = [hop.as_dict() for hop in self._narrator.tell(trace)]
-        if not opens:
+        if not opens and self.gateway["redirects"]:
             hops = [self._translated_back(hop, flow, north) for hop in hops]
         return {"entered": f"{leg['port']} of {router['bridge']}",
                 "punted": any(hop["what"].startswith("punted over") for hop in hops), "hops": hops, "trace": trace}
+
+    def _answering(self, flow: Flow) -> tuple[str, ...]:
+        """How the tracker is to see an answer: known to its owner; unknown to the other routers of a gateway without one.
+
+        Where nothing is redirected an answer may come back over a router that has not seen the connection; to that
+        router an answer of TCP or ping is invalid, a datagram new.
+        """
+        if self.gateway["redirects"]:
+            return ESTABLISHED
+        return OPENING if flow.proto == "udp" else UNKNOWN
 
     def _translated_back(self, hop: dict, flow: Flow, north: bool) -> dict:
         """An answer of a translated connection is traced with the address that the tracker gives back to it."""

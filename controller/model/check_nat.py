@@ -21,6 +21,8 @@ WIDEST_ONE_TO_ONE = 20
 MOST_TRANSLATIONS = 2 ** (32 - WIDEST_ONE_TO_ONE)
 """Translations of single addresses, or of addresses with a port, that one rule may make."""
 
+_NO_HOSTS = tuple(IPv4Network(text) for text in ("0.0.0.0/8", "127.0.0.0/8", "224.0.0.0/3"))
+
 _NEEDS = {
     NatAction.SNAT: ("translated_network",),
     NatAction.DNAT: ("destination_network", "translated_network"),
@@ -136,7 +138,7 @@ def external_addresses(case: _Case) -> Problem | None:
     for network in external:
         for owner, taken in _taken(case.gateway):
             if taken.version == 4 and taken.overlaps(network):
-                return case.problem(key, f"includes {owner}; external addresses must not be in use")
+                return case.problem(key, f"includes {owner}; external addresses must be free unicast ones")
     return None
 
 
@@ -187,6 +189,8 @@ def _translated(rule: NatRule) -> list[IPv4Network]:
 
 def _taken(gateway: GatewayView) -> Iterator[tuple[str, Network]]:
     """Yield what must not be translated to: a description, and the address or network (of any family)."""
+    for special in _NO_HOSTS:
+        yield f"addresses that no host has ({special})", special
     for _, view, address in gateway.uplink_addresses():
         yield f"{address.ip}, the address of interface {view.interface.id!r}", ip_network(address.ip)
     for _, segment, address in gateway.segment_addresses():

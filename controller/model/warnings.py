@@ -21,6 +21,9 @@ from controller.model.gateway import (
 )
 from controller.model.problems import listing
 
+MOST_COMPARED = 1000
+"""Firewall rules of a gateway that are compared with each other."""
+
 _TRANSLATING = (NatAction.SNAT, NatAction.DNAT, NatAction.REFLEXIVE)
 
 
@@ -76,15 +79,20 @@ def translations_without_redirection(gateway: Gateway) -> Iterator[ConfigAlarm]:
             severity="HIGH",
             cause=f"{reason}, but there are NAT rules: {listing(found)}. SNAT, DNAT and REFLEXIVE all keep the"
             " translation of a connection at the router that saw its first packet; answers that return over another"
-            " router are not translated back and are dropped.",
+            " router find none there: they are dropped, or leave with the wrong address.",
             remedy="Enable stateful_services with redirection_policy IP_HASH, or remove the NAT rules.",
         )
 
 
 def shadowed_firewall_rules(gateway: Gateway) -> Iterator[ConfigAlarm]:
-    """Firewall rules that never decide, because one earlier rule matches all they match."""
-    for position, rule in enumerate(gateway.firewall_rules):
-        earlier = next((other for other in gateway.firewall_rules[:position] if _covers(other, rule)), None)
+    """Firewall rules that never decide, because one earlier rule matches all they match.
+
+    Every pair of rules is compared, so this looks at the first MOST_COMPARED rules only.
+    """
+    spaces = [_Space.of(rule) for rule in gateway.firewall_rules[:MOST_COMPARED]]
+    for position, space in enumerate(spaces):
+        rule = space.rule
+        earlier = next((other.rule for other in spaces[:position] if other.covers(space)), None)
         if earlier:
             yield ConfigAlarm(
                 id="firewall_rule_shadowed",
@@ -177,24 +185,46 @@ def _no_redirection(gateway: Gateway) -> str | None:
     return None
 
 
-def _covers(wide: FirewallRule, narrow: FirewallRule) -> bool:
-    """Tell whether a rule surely matches all that another one matches (False where it takes several rules' parts)."""
-    return (
-        wide.direction in (RuleDirection.IN_OUT, narrow.direction)
-        and narrow.ip_versions <= wide.ip_versions
-        and (not wide.scope or (bool(narrow.scope) and narrow.scope <= wide.scope))
-        and _networks_cover(wide.sources, narrow.sources, narrow.ip_versions)
-        and _networks_cover(wide.destinations, narrow.destinations, narrow.ip_versions)
-        and _services_cover(wide.services, narrow.services)
+@dataclass(frozen=True)
+class _Space:
+    """What a firewall rule matches; addresses as (IP version, first, last), any address written out."""
+
+    rule: FirewallRule
+    sources: tuple[tuple[int, int, int], ...]
+    destinations: tuple[tuple[int, int, int], ...]
+
+    @classmethod
+    def of(cls, rule: FirewallRule) -> _Space:
+        everything = tuple(ip_network("0.0.0.0/0" if version == 4 else "::/0") for version in rule.ip_versions)
+        return cls(rule, _ranges(rule.sources or everything), _ranges(rule.destinations or everything))
+
+    def covers(self, narrow: _Space) -> bool:
+        """Tell whether this surely includes all of another one (False where it takes several networks or entries)."""
+        mine, other = self.rule, narrow.rule
+        return (
+            mine.direction in (RuleDirection.IN_OUT, other.direction)
+            and other.ip_versions <= mine.ip_versions
+            and (not mine.scope or (bool(other.scope) and other.scope <= mine.scope))
+            and _ranges_cover(self.sources, narrow.sources)
+            and _ranges_cover(self.destinations, narrow.destinations)
+            and _services_cover(mine.services, other.services)
+        )
+
+
+def _ranges(networks: tuple[Network, ...]) -> tuple[tuple[int, int, int], ...]:
+    return tuple(
+        (network.version, int(network.network_address), int(network.broadcast_address)) for network in networks
     )
 
 
-def _networks_cover(wide: tuple[Network, ...], narrow: tuple[Network, ...], versions: frozenset[int]) -> bool:
-    everything = tuple(ip_network("0.0.0.0/0" if version == 4 else "::/0") for version in versions)
-    return not wide or all(_within(network, wide) for network in narrow or everything)
+def _ranges_cover(wide: tuple[tuple[int, int, int], ...], narrow: tuple[tuple[int, int, int], ...]) -> bool:
+    return all(
+        any(version == other and low <= first and last <= high for other, low, high in wide)
+        for version, first, last in narrow
+    )
 
 
-def _within(network: Network, others: list[Network] | tuple[Network, ...]) -> bool:
+def _within(network: Network, others: list[Network]) -> bool:
     return any(network.version == other.version and network.subnet_of(other) for other in others)
 
 

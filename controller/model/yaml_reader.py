@@ -7,7 +7,7 @@ they mean in YAML 1.2's core schema, so ``no`` is a text and ``2001:10:20:30:40:
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -23,8 +23,8 @@ _PLAIN_TAGS = ("null", "bool", "int", "float", "str", "seq", "map")
 class _Loader(yaml.SafeLoader):
     """SafeLoader for the values JSON has."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}
-    yaml_constructors = {
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+    yaml_constructors: ClassVar[dict[str | None, Any]] = {
         tag: construct
         for tag, construct in yaml.SafeLoader.yaml_constructors.items()
         if tag is None or tag.removeprefix(_PREFIX) in _PLAIN_TAGS

@@ -16,7 +16,7 @@ from controller.compile.text import flow_text
 from controller.compile.values import Program
 from controller.openflow.channel import Channel, ChannelError, Rejected
 from controller.openflow.entries import desired
-from controller.reconcile.diff import Change, diff, next_round
+from controller.reconcile.diff import Change, current_round, diff, next_round
 
 LOG = logging.getLogger(__name__)
 
@@ -77,16 +77,23 @@ class BridgeWorker:
     def run(self) -> None:
         """Work until the connection is gone; to be spawned."""
         while True:
-            try:
-                outcome = self._pass()
-            except ChannelError as error:
-                outcome = Outcome(False, error=str(error))
-            except Rejected as refused:
-                outcome = Outcome(False, rejected=tuple(
-                    f"{rejection.what}: {rejection.error}" for rejection in refused.rejections))
+            outcome = self._guarded_pass()
             self.settled = outcome.settled and self._wakeups.empty()
             self._report(self.name, outcome)
             self._sleep()
+
+    def _guarded_pass(self) -> Outcome:
+        """Do one pass; whatever goes wrong in it ends the pass, not the worker."""
+        try:
+            return self._pass()
+        except ChannelError as error:
+            return Outcome(False, error=str(error))
+        except Rejected as refused:
+            return Outcome(False, rejected=tuple(
+                f"{rejection.what}: {rejection.error}" for rejection in refused.rejections))
+        except Exception as error:
+            LOG.exception("bridge %s", self.name)
+            return Outcome(False, error=f"{type(error).__name__}: {error}")
 
     def _sleep(self) -> None:
         try:
@@ -102,19 +109,21 @@ class BridgeWorker:
         wanted = desired(program)
         flows = self.channel.flows()
         change = diff(wanted, flows, self.channel.groups())
+        self.round = current_round(flows)
         is_audit = program == self._seen_program
         if is_audit:
             self.counters.audits += 1
         if change:
             if is_audit:
                 self._count_repairs(change)
-            self.round = next_round(flows)
-            self.channel.apply(change, self.round)
+            self.channel.apply(change, next_round(flows))
             self.counters.changes += 1
             self.counters.messages += change.size
-            LOG.info("bridge %s: round %d, %d messages (%d missing, %d altered, %d alien)", self.name, self.round,
-                     change.size, change.missing, change.altered, change.alien)
-            left = diff(wanted, self.channel.flows(), self.channel.groups())
+            LOG.info("bridge %s: round %d, %d messages (%d missing, %d altered, %d alien)", self.name,
+                     next_round(flows), change.size, change.missing, change.altered, change.alien)
+            flows = self.channel.flows()
+            self.round = current_round(flows)
+            left = diff(wanted, flows, self.channel.groups())
             if left:
                 first = "; ".join(flow_text(flow) for flow in left.flows_put[:3])
                 return Outcome(False, program.missing, error=f"{left.size} entries differ after they were set: {first}")

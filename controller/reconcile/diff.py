@@ -71,7 +71,11 @@ def diff(desired: Desired, flows: Iterable[FlowEntry], groups: Iterable[GroupEnt
                   len(deleted) + len(stale))
 
 
+def current_round(flows: Iterable[FlowEntry]) -> int:
+    """Return the highest round that the bridge's flows carry, 0 if it has none of ours."""
+    return max((cookies.round_of(entry.cookie) for entry in flows if cookies.is_ours(entry.cookie)), default=0)
+
+
 def next_round(flows: Iterable[FlowEntry]) -> int:
-    """Return the round of the next change: one more than the highest that the bridge's flows carry (1 to 65535)."""
-    highest = max((cookies.round_of(entry.cookie) for entry in flows if cookies.is_ours(entry.cookie)), default=0)
-    return highest % 0xFFFF + 1
+    """Return the round of the next change: one more than the present one, 1 after 65535."""
+    return current_round(flows) % 0xFFFF + 1

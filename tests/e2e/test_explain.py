@@ -96,6 +96,7 @@ def test_a_policy_of_both_addresses_and_none_are_explained_too(lab):
         lab.wait_settled()
         told = lab.path("A", "192.0.2.2")
         assert told["owner"] is None and not any(walk["punted"] for walk in told["north"].values())
+        assert {walk["hops"][-1]["what"] for walk in told["south"].values()} == {"dropped"}, "over another router"
     finally:
         lab.set_config(text)
         lab.wait_settled()

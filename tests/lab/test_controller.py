@@ -62,7 +62,10 @@ def test_a_new_gateway_file_changes_the_gateway_and_the_physical_routes(lab: Lab
     assert "192.88.99.0/24" in lab.host("R").run("ip route show").stdout
     with lab.capture("B", "B-R", "icmp") as seen:
         lab.host("A").run("ping -c 1 192.0.2.2")
-    assert any("192.88.99.9 > 192.0.2.2: ICMP echo request" in line for line in seen.lines)
+        run_and_expect(
+            lambda: any("192.88.99.9 > 192.0.2.2: ICMP echo request" in line for line in seen.lines),
+            what="the new translation at B",
+        )
     assert lab.config.gateways[0].nat_rules[0].translated[0].compressed == "192.88.99.9"
     lab.set_config(text)
     lab.wait_settled()

@@ -156,8 +156,11 @@ def test_hash_policy_by_chosen_fields(lab: Lab) -> None:
 def test_capture_sees_the_packets_of_a_port_and_of_a_host(lab: Lab) -> None:
     with lab.capture("seg-web", "A-web", "icmp") as at_bridge, lab.capture("C", "C-eth0", "icmp") as at_host:
         lab.host("A").run("ping -c 2 -i 0.1 10.0.0.3")
-    assert sum("echo request" in line for line in at_bridge.lines) == 2
-    assert sum("echo reply" in line for line in at_host.lines) == 2
+        for seen in (at_bridge, at_host):
+            run_and_expect(lambda: len(seen.lines), 4, what="two requests, two answers")  # noqa: B023
+    for seen in (at_bridge, at_host):
+        assert sum("10.0.0.2 > 10.0.0.3: ICMP echo request" in line for line in seen.lines) == 2
+        assert sum("10.0.0.3 > 10.0.0.2: ICMP echo reply" in line for line in seen.lines) == 2
 
 
 def test_capture_on_a_patch_port_says_why_not(lab: Lab) -> None:

@@ -52,9 +52,9 @@ def mn(topology: str, *commands: str, tso: bool = True, gateway: str = "") -> st
 
 @pytest.mark.parametrize("topology", ["four_edge", "ecmp", "vm_a_to_host_b"])
 def test_mn_brings_the_gateway_up(topology: str) -> None:
-    output = mn(topology, "wait", "py net.controllers[0].process.wait_settled()['settled']",
-                "A ping -c 2 -i 0.3 10.0.0.1", "A ping -c 2 -i 0.3 B", "A ping -c 2 -i 0.3 2001:db8:b::2")
-    assert output.count("2 packets transmitted, 2 received") == 3, output
+    output = mn(topology, "py net.controllers[0].process.wait_settled()['settled']",
+                "A ping -c 1 -w 10 10.0.0.1", "A ping -c 1 -w 10 B", "A ping -c 1 -w 10 2001:db8:b::2")
+    assert len(re.findall(r" 1 received", output)) == 3, output
     assert "PING 192.0.2.2 " in output
 
 
@@ -69,7 +69,7 @@ def test_without_tso_in_the_switch_hosts_finish_their_checksums() -> None:
 
 
 def test_the_command_line_has_the_commands_of_the_gateway() -> None:
-    output = mn("vm_a_to_host_b", "py net.controllers[0].process.wait_settled()['settled']", "help", "status",
+    output = mn("vm_a_to_host_b", "py net.controllers[0].process.wait_settled()['settled']", "wait", "help", "status",
                 "owner 192.0.2.2", "path A B tcp 80", "explain --src A --dst 2001:db8:b::2")
     assert "exit code" not in output, output
     assert re.search(r"explain.*owner", output, re.DOTALL)
@@ -79,5 +79,5 @@ def test_the_command_line_has_the_commands_of_the_gateway() -> None:
 def test_another_gateway_file() -> None:
     text = (ROOT / "etc" / "gateways" / "vm_a_to_host_b.yaml").read_text().replace("10.0.0.", "10.7.7.")
     output = mn("vm_a_to_host_b", "py net.controllers[0].process.wait_settled()['settled']",
-                "A ping -c 2 -i 0.3 10.7.7.1", gateway=text)
-    assert "2 packets transmitted, 2 received" in output, output
+                "A ping -c 1 -w 10 10.7.7.1", gateway=text)
+    assert " 1 received" in output, output

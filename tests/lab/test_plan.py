@@ -61,18 +61,8 @@ def test_a_physical_router_reaches_every_inside_prefix_over_all_service_routers(
     }
 
 
-def test_uplinks_on_one_subnet_share_an_external_network() -> None:
-    changes = [
-        change
-        for k in (2, 3, 4)
-        for change in (
-            (f"172.16.{k}.2/24", f"172.16.1.{k + 1}/24"),
-            (f'"2001:db8:{k}::2/64"', f'"2001:db8:1::{k + 1}/64"'),
-            (f", {{ip_address: 172.16.{k}.1}}", ""),
-            (f', {{ip_address: "2001:db8:{k}::1"}}', ""),
-        )
-    ]
-    shared = plan(configuration(*changes))
+def test_uplinks_on_one_subnet_share_an_external_network(shared_uplink: str) -> None:
+    shared = plan(loads(shared_uplink))
     (net,) = shared.external
     assert net.bridge == "ext1"
     assert [uplink.bridge for uplink in net.uplinks] == ["t0-sr1", "t0-sr2", "t0-sr3", "t0-sr4"]

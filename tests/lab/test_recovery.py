@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from topologies.errors import LabError
+from topologies.errors import CommandError, LabError
 from topologies.expect import run_and_expect
 from topologies.lab import Lab
 from topologies.record import LABS, processes_with
@@ -77,13 +77,20 @@ def test_a_lab_that_fails_half_way_leaves_nothing() -> None:
         raise RuntimeError("in the middle")
     with pytest.raises(LabError, match="gives the interface name"):
         Lab("vm_a_to_host_b", controller=False, vms={"a-much-too-long": 2}).__enter__()
-    subprocess.run(["ip", "link", "add", "t0-up2", "type", "veth", "peer", "name", "taken"], check=True)
-    try:
-        with pytest.raises(LabError, match="cannot make the link"):
-            Lab("vm_a_to_host_b", controller=False).__enter__()
-    finally:
-        subprocess.run(["ip", "link", "del", "taken"], check=True)
+    with pytest.raises(CommandError, match="fib_multipath_hash_policy"):
+        Lab("vm_a_to_host_b", controller=False, hash_policy=99).__enter__()
     assert (interfaces(), children()) == before
+    assert own_records() == []
+
+
+def test_interfaces_of_somebody_else_are_left_alone() -> None:
+    subprocess.run(["ip", "link", "add", "t0-up2", "type", "veth", "peer", "name", "t0-sr1"], check=True)
+    try:
+        with pytest.raises(LabError, match="the lab makes exist already: t0-sr1, t0-up2;"):
+            Lab("vm_a_to_host_b", controller=False).__enter__()
+        assert {"t0-up2", "t0-sr1"} <= interfaces()
+    finally:
+        subprocess.run(["ip", "link", "del", "t0-up2"], check=True)
     assert own_records() == []
 
 
@@ -98,7 +105,8 @@ def test_a_second_lab_is_refused_while_one_runs() -> None:
     assert own_records() == []
 
 
-def test_what_a_killed_lab_leaves_is_cleared_away_by_the_next() -> None:
+@pytest.mark.parametrize("killed", ["when complete", "before it could record its interfaces"])
+def test_what_a_killed_lab_leaves_is_cleared_away_by_the_next(killed: str) -> None:
     before = interfaces()
     process = start_and_wait()
     (record,) = own_records()
@@ -106,6 +114,9 @@ def test_what_a_killed_lab_leaves_is_cleared_away_by_the_next() -> None:
     process.wait(timeout=10)
     process.stdin.close()
     process.stdout.close()
+    if killed != "when complete":
+        record["interfaces"] = dict.fromkeys(record["interfaces"])
+        (LABS / f"{record['name']}.json").write_text(json.dumps(record))
     left = processes_with(record["token"])
     commands = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in left}
     assert {"ovs-vswitchd", "ovsdb-server", "sleep"} <= commands

@@ -33,6 +33,15 @@ def test_two_next_hops_are_two_physical_routers_on_one_network() -> None:
             assert "1 received" in router.run("ping -c 1 203.0.113.50").stdout
 
 
+def test_uplinks_on_one_subnet_share_a_switch(shared_uplink: str) -> None:
+    with Lab("four_edge", config=shared_uplink, controller=False) as lab:
+        ports = set(lab.vsctl("ext1", "list-ports", "ext1").split())
+        assert ports == {"ext1-R", *(f"ext1-p{k}" for k in (1, 2, 3, 4))}
+        assert "t0-up4" in lab.vsctl("t0-sr4", "list-ports", "t0-sr4").split()
+        routes = lab.host("R").run("ip route show 198.51.100.0/24").stdout
+        assert re.findall(r"via (\S+) dev (\S+)", routes) == [(f"172.16.1.{k}", "R-ext1") for k in (2, 3, 4, 5)]
+
+
 def test_isolated_edges_are_refused() -> None:
     with pytest.raises(ValueError, match="isolated"):
         Lab("four_edge", isolated=True)

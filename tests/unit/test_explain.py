@@ -7,7 +7,7 @@ from ipaddress import ip_address
 import pytest
 
 from controller.explain import oracle
-from controller.explain.explain import Explainer, ExplainError, find_gateway, question
+from controller.explain.explain import ESTABLISHED, OPENING, Explainer, ExplainError, find_gateway, question
 from controller.explain.trace import parse
 from controller.explain.walk import Narrator
 
@@ -148,9 +148,9 @@ def test_the_explanation_asks_for_both_directions_from_every_router():
     assert told["owner"] == {"slot": 2, "member": "edge2", "holder": "edge2", "bridge": "t0-sr2", "zone": 258}
     assert told["oracle_slot"] == 2
     assert set(told["north"]) == set(told["south"]) == {"edge1", "edge2", "edge3", "edge4"}
-    assert ("t0-sr3", "in_port=t0-sr3-bp", ()) in asked
-    assert ("t0-sr3", "in_port=t0-up3", ("--ct-next", "trk,est,rpl")) in asked
-    assert ("t0-dr", "in_port=t0-dr-web", ()) in asked
+    assert ("t0-sr3", "in_port=t0-sr3-bp", OPENING) in asked
+    assert ("t0-sr3", "in_port=t0-up3", ESTABLISHED) in asked
+    assert ("t0-dr", "in_port=t0-dr-web", OPENING) in asked
 
 
 @pytest.mark.parametrize(("src", "dst", "north"), [
