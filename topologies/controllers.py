@@ -46,7 +46,7 @@ class SagaController(Controller):
             process = ControllerProcess(self._directory, Path(gateway_file).resolve(), port, rest_port, environment,
                                         [SYSTEM_DATABASE])
         self.process = process
-        super().__init__(name, port=process.openflow_port, **params)
+        super().__init__(name, ip=process.openflow_host, port=process.openflow_port, **params)
 
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen:
         return super()._popen(cmd, **{"env": self._environment, **params})

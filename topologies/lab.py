@@ -6,6 +6,7 @@ import importlib
 import logging
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from controller.model import loads
 from controller.model.gateway import Config
 from topologies.base import GatewayTopo
 from topologies.controllers import SagaController, program_environment
+from topologies.edges import CONTROLLER_ADDRESS, Edge, IsolatedEdge, management_interfaces
 from topologies.errors import LabError
 from topologies.hosts import LabHost, PhysicalRouter
 from topologies.manager import ControllerProcess, free_ports, program
+from topologies.namespaces import Namespace
 from topologies.observe import Capture, PortCounters, parse_connections, parse_ports, tcpdump
 from topologies.ovs import USERSPACE_DEVICE, PrivateOpenVSwitch
 from topologies.plan import plan
@@ -64,11 +67,11 @@ class Lab:
 
         ``topology`` is a name ("four_edge") or class; ``config`` a gateway file's path or its text (default: the
         topology's own file), or a resolved Config, which cannot have a controller; ``controller`` says whether one is
-        started at once; ``isolated`` must be False: edges are bridges of one Open vSwitch; ``datapath`` is "system"
-        or "netdev" (default: the kernel's where there is one, else userspace); ``options`` go to the topology.
+        started at once; ``isolated`` says whether every edge is a network namespace with an Open vSwitch of its own
+        (see IsolatedEdge) or all are bridges of one Open vSwitch; ``datapath`` is "system" or "netdev" (default: the
+        kernel's where there is one, else userspace); ``options`` go to the topology.
         """
-        if isolated:
-            raise ValueError("isolated must be False")
+        self.isolated = isolated
         self._class = topology_class(topology) if isinstance(topology, str) else topology
         self._start_with_controller = controller
         self._datapath = datapath
@@ -88,9 +91,12 @@ class Lab:
     def __enter__(self) -> Lab:
         self._topology = self._class(config=self.config, **self._options)
         self._ovs: PrivateOpenVSwitch | None = None
-        self._record = LabRecord(
-            self._class.__module__.rpartition(".")[2], {*self._topology.interfaces(), USERSPACE_DEVICE}
-        )
+        self.edges: dict[str, Edge] = {}
+        interfaces = {*self._topology.interfaces(), USERSPACE_DEVICE}
+        if self.isolated:
+            numbers = range(1, len(self._topology.plan.edges) + 1)
+            interfaces.update(name for number in numbers for name in management_interfaces(number))
+        self._record = LabRecord(self._class.__module__.rpartition(".")[2], interfaces)
         try:
             self._build()
             if self._start_with_controller:
@@ -107,25 +113,52 @@ class Lab:
         if self._text is not None:
             self.gateway_file.write_text(self._text)
         self._ovs = PrivateOpenVSwitch(self.directory / "ovs", self._datapath, environment)
-        self.controller = ControllerProcess(self.directory, self.gateway_file, *free_ports(2), environment,
-                                            [self._ovs.database])
-        self._ovs.start()
+        self._make_edges()
+        instances = {name: edge.ovs for name, edge in self.edges.items() if isinstance(edge, IsolatedEdge)}
+        self.controller = ControllerProcess(
+            self.directory, self.gateway_file, *free_ports(2), environment,
+            [ovs.database for ovs in (self._ovs, *instances.values())],
+            CONTROLLER_ADDRESS if self.isolated else "127.0.0.1",
+        )
         for name in self._topology.nodes():
-            self._topology.nodeInfo(name)["environment"] = environment
+            info = self._topology.nodeInfo(name)
+            info["environment"] = environment
             if self._topology.isSwitch(name):
-                self._topology.nodeInfo(name)["ovs"] = self._ovs
+                info["ovs"] = instances.get(info["edge"], self._ovs)
         self._net = Mininet(switch=SagaSwitch, controller=None, build=False)
         self._net.topo = self._topology
         self._net.addController(SagaController("c0", process=self.controller, environment=environment))
-        self._net.build()
+        with ThreadPoolExecutor() as pool:
+            started = [pool.submit(ovs.start) for ovs in (self._ovs, *instances.values())]
+            self._net.build()
+            for one in started:
+                one.result()
+        for switch in self._net.switches:
+            if switch.edge is not None:
+                self.edges[switch.edge].switches.append(switch)
         self._net.start()
         self._record.write()
+
+    def _make_edges(self) -> None:
+        """Make the edges; isolated ones with their namespaces, but with nothing in them."""
+        parking = Namespace("parking", self._record.environment)
+        if self.isolated:
+            parking.start()
+        for number, name in enumerate(self._topology.plan.edges, 1):
+            if not self.isolated:
+                self.edges[name] = Edge(name)
+                continue
+            self.edges[name] = edge = IsolatedEdge(
+                name, number, self.directory / f"ovs-{number}", self._ovs.datapath, self._record.environment, parking)
+            edge.plug_in()
 
     def __exit__(self, *_: object) -> None:
         """Take the lab down; whatever a step of that cannot do, ending all its processes does."""
         steps = []
         if self._net is not None:
-            steps += [self.controller.stop, self._net.stop]
+            steps += [self.controller.stop]
+            steps += [edge.kill for edge in self.edges.values() if isinstance(edge, IsolatedEdge)]
+            steps += [self._net.stop]
         if self._record is not None:
             steps += [self._ovs.stop] if self._ovs is not None else []
             steps += [self._record.close]
@@ -242,6 +275,40 @@ class Lab:
         flow = question(*addresses, proto, sport, dport)
         return explainer.explain(flow, find_gateway([explainer.gateway], flow)[1])
 
+    # --- faults
+
+    def edge(self, name: str) -> Edge:
+        """Return an edge, isolated ones with ``run``; LabError if there is none of that name."""
+        if name not in self.edges:
+            raise LabError(f"no edge {name!r}; there are {', '.join(self.edges)}")
+        return self.edges[name]
+
+    def fail_edge(self, edge: str, how: str = "power") -> float:
+        """Break an edge and return the time (``time.monotonic()``) at which the fault was in effect.
+
+        ``how`` is one of
+
+        * ``link``: all its links lose carrier at both ends, but for the one to the controller;
+        * ``power``: its namespace and processes vanish; the far ends of its links have no carrier;
+        * ``crash``: ovs-vswitchd is killed; links stay up;
+        * ``freeze``: ovs-vswitchd is stopped as by SIGSTOP; links stay up;
+        * ``management``: the link to the controller loses carrier, and nothing else does;
+        * ``port:NAME``: one link, named by the service router's port, loses carrier at both ends.
+
+        Faults add up.  In a lab that is not isolated only ports with a cable can fail.  LabError for what is not
+        possible.
+        """
+        return self.edge(edge).fail(how)
+
+    def restore_edge(self, edge: str) -> None:
+        """Mend everything that is broken at an edge.
+
+        After ``power`` and ``crash`` its switches have neither flows nor connections, after ``power`` no database
+        either; they are programmed by the controller again, which this does not wait for.  Until it has noticed,
+        health still speaks of the connection before the fault: wait for what the switches have (``dump_flows``).
+        """
+        self.edge(edge).restore(self.net.controllers)
+
     # --- switches
 
     def switch(self, bridge: str) -> Any:
@@ -278,9 +345,14 @@ class Lab:
         return parse_ports(self.ofctl(bridge, "dump-ports"))
 
     def conntrack(self, zone: int | None = None) -> list[dict[str, Any]]:
-        """Return the tracked connections of all bridges, or of one zone (see parse_connections)."""
+        """Return the tracked connections of all bridges, or of one zone (see parse_connections).
+
+        An edge whose Open vSwitch does not answer contributes none.
+        """
         found: list[dict[str, Any]] = []
         for ovs in dict.fromkeys(switch.ovs for switch in self.net.switches):
+            if not ovs.answers:
+                continue
             arguments = [ovs.datapath_name, *([] if zone is None else [f"zone={zone}"])]
             found += parse_connections(ovs.appctl("dpctl/dump-conntrack", *arguments))
         return found
@@ -295,9 +367,11 @@ class Lab:
             if intf is not None and intf.link is not None and intf.link.is_patch:
                 raise LabError(f"{interface} is a patch port and has no device to capture on; use counters()")
             pipe = subprocess.PIPE
+            namespace = self.switch(node).namespace
             return Capture(
                 subprocess.Popen(
-                    tcpdump(interface, expression), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
+                    [*(namespace.enter if namespace else []), *tcpdump(interface, expression)],
+                    stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True,
                     env=self._record.environment, start_new_session=True,
                 )
             )

@@ -20,7 +20,7 @@ from topologies.process import end
 
 CONFIGURATION = """\
 [DEFAULT]
-ofp_listen_host = 127.0.0.1
+ofp_listen_host = {openflow_host}
 ofp_tcp_listen_port = {openflow_port}
 wsapi_host = 127.0.0.1
 wsapi_port = {rest_port}
@@ -76,18 +76,22 @@ class ControllerProcess:
         rest_port: int,
         environment: Mapping[str, str] | None = None,
         ovsdb: Sequence[str] = (),
+        openflow_host: str = "127.0.0.1",
     ) -> None:
         """Write the configuration file into ``directory``, where the log goes too.
 
-        ``ovsdb`` are the databases of the switches, where flow tables get their names.
+        ``ovsdb`` are the databases of the switches, where flow tables get their names; ``openflow_host`` is the
+        address where switches find the controller.
         """
+        self.openflow_host = openflow_host
         self.openflow_port = openflow_port
         self.api = f"http://127.0.0.1:{rest_port}"
         self.log = directory / "controller.log"
         self._configuration = directory / "saga.conf"
         self._configuration.write_text(
             CONFIGURATION.format(
-                openflow_port=openflow_port, rest_port=rest_port, gateway_file=gateway_file, log=self.log,
+                openflow_host=openflow_host, openflow_port=openflow_port, rest_port=rest_port,
+                gateway_file=gateway_file, log=self.log,
                 ovsdb="\n".join(f"ovsdb = {remote}" for remote in ovsdb),
             )
         )

@@ -101,6 +101,11 @@ class Plan:
     inside: tuple[Network, ...]
 
     @property
+    def edges(self) -> tuple[str, ...]:
+        """The edges, in the order of their first service routers."""
+        return tuple(dict.fromkeys(bridge.edge for bridge in self.bridges if bridge.edge is not None))
+
+    @property
     def router_count(self) -> int:
         """Number of physical routers: as many as an external network has next hops of one address family."""
         return max((len(net.routers) for net in self.external), default=0)

@@ -18,10 +18,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("topology", help="four_edge, ecmp, vm_a_to_host_b")
     parser.add_argument("--config", type=Path, help="gateway file (default: etc/gateways/TOPOLOGY.yaml)")
     parser.add_argument("--no-controller", action="store_true", help="leave the switches without a controller")
+    parser.add_argument("--isolated", action="store_true", help="give every edge a namespace and an Open vSwitch")
     parser.add_argument("--timeout", type=float, default=30.0, help="seconds until the gateway must be settled")
     options = parser.parse_args(arguments)
     try:
-        lab = Lab(options.topology, config=options.config, controller=not options.no_controller)
+        lab = Lab(options.topology, config=options.config, controller=not options.no_controller,
+                  isolated=options.isolated)
     except (ModelError, LabError) as error:
         print(error, file=sys.stderr)
         return 2

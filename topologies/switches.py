@@ -1,4 +1,4 @@
-"""The Mininet switch class of the lab: a bridge of one Open vSwitch instance, private or the system's."""
+"""The Mininet switch class of the lab: a bridge of an Open vSwitch instance, private or the system's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from mininet.link import Intf, OVSIntf
 from mininet.node import Controller, Node, OVSSwitch
 
+from topologies.namespaces import Namespace
 from topologies.ovs import OpenVSwitch
 from topologies.plan import Role
 
@@ -17,7 +18,8 @@ from topologies.plan import Role
 class SagaSwitch(OVSSwitch):
     """A bridge speaking OpenFlow 1.5, in the datapath its Open vSwitch instance has.
 
-    Ports keep the names of the topology; a link to a bridge of the same instance is a pair of patch ports.
+    Ports keep the names of the topology; a link to a bridge of the same instance is a pair of patch ports.  Where the
+    instance has a network namespace of its own, the switch's ports and shell are in it.
     """
 
     _system: OpenVSwitch | None = None
@@ -46,6 +48,17 @@ class SagaSwitch(OVSSwitch):
     @classmethod
     def setup(cls) -> None:
         """Do not look for the system's Open vSwitch (Mininet would): the instance has been checked by its owner."""
+
+    @property
+    def namespace(self) -> Namespace | None:
+        """The network namespace of the switch's ports where it is not the lab's."""
+        return self.ovs.namespace
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 (Mininet's name)
+        """Start the shell where the ports are."""
+        if self.namespace is not None:
+            mnopts = f"-cda{self.namespace.pid}"
+        super().startShell(mnopts)
 
     def _popen(self, cmd: list[str], **params: Any) -> subprocess.Popen:
         return super()._popen(cmd, **{"env": self._environment, **params})
@@ -127,7 +140,7 @@ class SagaSwitch(OVSSwitch):
         for _, group in groupby(sorted(switches, key=lambda switch: id(switch.ovs)), lambda switch: id(switch.ovs)):
             members = list(group)
             members[0].ovs.vsctl(*(word for switch in members for word in switch._pending))
-            members[0].ovs.enlarge_buffers()
+            members[0].ovs.prepare_datapath()
             for switch in members:
                 switch._pending, switch.batch = [], False
         return switches
@@ -139,7 +152,8 @@ class SagaSwitch(OVSSwitch):
         """Delete all bridges of each instance in one transaction, end the switches' shells, return the switches."""
         for _, group in groupby(sorted(switches, key=lambda switch: id(switch.ovs)), lambda switch: id(switch.ovs)):
             members = list(group)
-            members[0].ovs.vsctl(*(w for switch in members for w in ("--", "--if-exists", "del-br", switch.name)))
+            if members[0].namespace is None:  # else they go with the namespace
+                members[0].ovs.vsctl(*(w for switch in members for w in ("--", "--if-exists", "del-br", switch.name)))
         for switch in switches:
             switch.terminate()
         return switches

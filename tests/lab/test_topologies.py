@@ -42,11 +42,6 @@ def test_uplinks_on_one_subnet_share_a_switch(shared_uplink: str) -> None:
         assert re.findall(r"via (\S+) dev (\S+)", routes) == [(f"172.16.1.{k}", "R-ext1") for k in (2, 3, 4, 5)]
 
 
-def test_isolated_edges_are_refused() -> None:
-    with pytest.raises(ValueError, match="isolated"):
-        Lab("four_edge", isolated=True)
-
-
 def test_unknown_topology_and_unreadable_file() -> None:
     with pytest.raises(LabError, match="no topology 'five_edge'"):
         Lab("five_edge")
