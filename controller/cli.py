@@ -117,9 +117,10 @@ def _show(args: argparse.Namespace, console: Console) -> int:
                          str(router["zone"]), state) if number == 0 else ("",) * 6
                 table.add_row(*front, leg["port"], "\n".join(leg["addresses"]))
         console.print(table)
-        rows = Table("slot", "member", "holder", title="owner table")
+        rows = Table("slot", "member", "peer", "holder", "sub-cluster", title="owner table")
         for row in gateway["owner_table"]:
-            rows.add_row(str(row["slot"]), row["member"], row["holder"])
+            rows.add_row(str(row["slot"]), row["member"], row["peer"] or "none", row["holder"],
+                         row["sub_cluster"] or "none")
         console.print(rows)
         segments = ", ".join(f"{segment['id']} ({', '.join(segment['addresses'])})"
                              for segment in gateway["segments"])

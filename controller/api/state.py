@@ -7,7 +7,7 @@ from controller.compile import distributed_router, service_router
 from controller.compile.gateway import bridges, compile_bridge
 from controller.compile.values import Program
 from controller.model import names
-from controller.model.gateway import Config, Gateway
+from controller.model.gateway import Config, Gateway, ServiceRouter
 from controller.model.warnings import config_alarms
 from controller.pipeline.addresses import text
 from controller.pipeline.tables import Kind
@@ -132,7 +132,10 @@ class State:
                               "translated": rule.translated and [str(address) for address in rule.translated]}
                              for rule in gateway.nat_rules],
             "ports": {name: self.workers[name].ports for name in bridges(gateway) if name in self.workers},
-            "owner_table": [{"slot": sr.slot, "member": sr.edge, "holder": sr.edge} for sr in gateway.routers],
+            "sub_clusters": [{"id": entry.id, "slots": list(entry.slots),
+                              "edges": [gateway.router(slot).edge for slot in entry.slots]}
+                             for entry in gateway.sub_clusters],
+            "owner_table": [_owner_row(gateway, sr) for sr in gateway.routers],
         }
 
     def _disconnected_alarm(self, bridge: str) -> tuple[str, str, str, str, str, str]:
@@ -146,3 +149,10 @@ class State:
             self.alarms.raise_alarm(id_, gateway.id, bridge, "CRITICAL", cause, remedy)
         else:
             self.alarms.clear(id_, gateway.id, bridge)
+
+
+def _owner_row(gateway: Gateway, router: ServiceRouter) -> dict:
+    """Return a row of the owner table as JSON values; ``peer`` and ``sub_cluster`` are null without a backup."""
+    pair, peer = gateway.sub_cluster_of(router.slot), gateway.peer_of(router.slot)
+    return {"slot": router.slot, "member": router.edge, "holder": router.edge,
+            "sub_cluster": pair and pair.id, "peer": peer and gateway.router(peer).edge}

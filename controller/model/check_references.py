@@ -19,7 +19,7 @@ def edge_clusters(document: Document) -> Iterator[Problem]:
 
 
 def edges(document: Document) -> Iterator[Problem]:
-    """The edges of interfaces and of settings of service routers are in the gateway's edge cluster."""
+    """The edges of interfaces, settings of service routers and sub-clusters are in the gateway's edge cluster."""
     clusters = {cluster.id: [edge.id for edge in cluster.edges] for cluster in document.edge_clusters}
     for position, tier0 in enumerate(document.tier0s):
         path, service = f"tier0s[{position}].locale_service", tier0.locale_service
@@ -27,6 +27,9 @@ def edges(document: Document) -> Iterator[Problem]:
             where = f" in edge cluster {service.edge_cluster!r}"
             for key, entries in (("interfaces", service.interfaces), ("service_routers", service.service_routers)):
                 references = ((f"{path}.{key}[{i}].edge", entry.edge) for i, entry in enumerate(entries))
+                yield from _known("edge", references, clusters[service.edge_cluster], where)
+            for i, pair in enumerate(tier0.sub_clusters):
+                references = _list(f"tier0s[{position}].sub_clusters[{i}].edges", pair.edges)
                 yield from _known("edge", references, clusters[service.edge_cluster], where)
 
 

@@ -14,17 +14,41 @@ from controller.model.view import GatewayView, View
 
 
 def number_of_edges(view: View) -> Iterator[Problem]:
-    """A stateful gateway has an even number of edges, because they are paired in sub-clusters; none has more than 8."""
+    """A gateway has at most 8 edges; a stateful one pairs them, so that it says so if their number may be odd."""
     for gateway in view.gateways:
         count, path = len(gateway.routers), f"{gateway.cluster_path}.edges"
-        if gateway.stateful and (count % 2 or count > MAX_EDGES):
+        if gateway.stateful and not gateway.tier0.allow_unpaired and (count % 2 or count > MAX_EDGES):
             yield Problem(
                 path,
                 f"the number of edges is {count}, but the stateful gateway {gateway.tier0.id!r} pairs its edges in"
-                " sub-clusters: allowed are 2, 4, 6 or 8",
+                " sub-clusters: allowed are 2, 4, 6 or 8, and with allow_unpaired: true 1 to 8",
             )
         elif count > MAX_EDGES:
             yield Problem(path, f"the number of edges is {count}; gateway {gateway.tier0.id!r} can have 1 to 8")
+
+
+def sub_clusters_of_stateful_gateways(view: View) -> Iterator[Problem]:
+    """Only edges of stateful gateways are paired: the others keep no state that a backup could need."""
+    for gateway in view.gateways:
+        if gateway.tier0.sub_clusters and not gateway.stateful:
+            yield Problem(
+                f"{gateway.path}.sub_clusters",
+                "only a stateful gateway has sub-clusters; enable stateful_services, or leave this key out",
+            )
+
+
+def edge_in_two_sub_clusters(view: View) -> Iterator[Problem]:
+    """An edge is in one sub-cluster, once."""
+    for gateway in view.gateways:
+        first: dict[str, str] = {}
+        for position, pair in enumerate(gateway.tier0.sub_clusters):
+            for i, edge in enumerate(pair.edges):
+                path = f"{gateway.path}.sub_clusters[{position}].edges[{i}]"
+                if edge in pair.edges[:i]:
+                    yield Problem(path, f"edge {edge!r} cannot back itself up; name two different edges")
+                elif edge in first:
+                    yield Problem(path, f"edge {edge!r} is in a sub-cluster already, at {first[edge]}; one is allowed")
+                first.setdefault(edge, path)
 
 
 def edges_without_interface(view: View) -> Iterator[Problem]:
@@ -137,6 +161,8 @@ def port_names(view: View) -> Iterator[Problem]:
 
 CHECKS = (
     number_of_edges,
+    sub_clusters_of_stateful_gateways,
+    edge_in_two_sub_clusters,
     edges_without_interface,
     group_needed,
     interface_in_two_groups,

@@ -98,6 +98,13 @@ class LocaleService(Base):
     service_routers: tuple[ServiceRouterSettings, ...] = Field(default=(), max_length=MAX_INDEX)
 
 
+class SubCluster(Base):
+    """Two edges that back each other up."""
+
+    edges: tuple[str, ...] = Field(min_length=2, max_length=2)
+    """Ids of two edges of the gateway's edge cluster."""
+
+
 class NextHop(Base):
     """Next hop of a static route."""
 
@@ -129,6 +136,11 @@ class Tier0(Base):
     internal_transit_subnet: Network4Field = IPv4Network("169.254.0.0/24")
     """Addresses of the backplane between distributed router and service routers."""
     locale_service: LocaleService
+    sub_clusters: tuple[SubCluster, ...] = Field(default=(), max_length=MAX_EDGES // 2)
+    """Pairs of edges that back each other up (NSX lets nobody choose them).  Default, and for edges in none of them:
+    formed from the failure domains."""
+    allow_unpaired: bool = False
+    """Whether a stateful gateway may have an odd number of edges, one of which has no backup then."""
     static_routes: tuple[StaticRoute, ...] = ()
     nat_rules: tuple[NatRule, ...] = Field(default=(), max_length=MAX_RULES)
     """Evaluated by sequence_number, then by position."""

@@ -13,6 +13,8 @@ import enum
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
+from controller.placement import SharedDomain
+
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 AddressOnLink = IPv4Interface | IPv6Interface
@@ -170,6 +172,18 @@ class ServiceRouter:
 
 
 @dataclass(frozen=True)
+class SubCluster:
+    """Two service routers that hold the state of each other's connections; ``slots`` has the lower one first.
+
+    ``shared_domain`` tells of the failure domain that both edges are in, None where they do not share one.
+    """
+
+    id: str
+    slots: tuple[int, int]
+    shared_domain: SharedDomain | None = None
+
+
+@dataclass(frozen=True)
 class Segment:
     """Logical switch behind the distributed router; ``index`` (1..255) is unique in its gateway."""
 
@@ -184,7 +198,8 @@ class Gateway:
     """A Tier-0 gateway: its distributed router, service routers and rules.
 
     ``prefix`` starts the names of its bridges (``names.py``); ``number`` (1..255) is what frames carry.
-    ``firewall_default`` is the verdict for new connections that no rule matches.
+    ``firewall_default`` is the verdict for new connections that no rule matches.  ``sub_clusters`` are in the order of
+    their lower slots, empty in a gateway that is not stateful.
     """
 
     id: str
@@ -202,6 +217,7 @@ class Gateway:
     nat_rules: tuple[NatRule, ...]
     firewall_rules: tuple[FirewallRule, ...]
     firewall_default: FirewallAction
+    sub_clusters: tuple[SubCluster, ...] = ()
 
     def router(self, slot: int) -> ServiceRouter:
         """Return the service router of a slot; KeyError if there is none."""
@@ -209,6 +225,16 @@ class Gateway:
             if router.slot == slot:
                 return router
         raise KeyError(slot)
+
+    def sub_cluster_of(self, slot: int) -> SubCluster | None:
+        """Return the sub-cluster of a slot, None where its router has no backup; KeyError if there is no such slot."""
+        self.router(slot)
+        return next((found for found in self.sub_clusters if slot in found.slots), None)
+
+    def peer_of(self, slot: int) -> int | None:
+        """Return the other slot of the sub-cluster of a slot, None where there is none; KeyError as above."""
+        found = self.sub_cluster_of(slot)
+        return next(other for other in found.slots if other != slot) if found else None
 
     def group(self, index: int) -> InterfaceGroup:
         """Return the interface group of an index; KeyError if there is none."""

@@ -30,10 +30,11 @@ _TYPES = {
 }
 
 
-def load(path: str | PathLike[str]) -> Config:
-    """Return the configuration of a gateway file.
+def load(path: str | PathLike[str], running: Config | None = None) -> Config:
+    """Return the configuration of a gateway file; ``running`` is the one that it takes the place of, if any.
 
-    Raises ModelError with every problem found (``problems``), also when the file cannot be read.
+    The sub-clusters of a running gateway are kept (``placement.form``).  Raises ModelError with every problem found
+    (``problems``), also when the file cannot be read.
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
@@ -41,13 +42,13 @@ def load(path: str | PathLike[str]) -> Config:
         raise ModelError([Problem(FILE, f"cannot be read: {error.strerror}")], str(path)) from None
     except UnicodeDecodeError as error:
         raise ModelError([Problem(FILE, f"is not UTF-8 text: {error.reason}")], str(path)) from None
-    return loads(text, str(path))
+    return loads(text, str(path), running)
 
 
-def loads(text: str, source: str | None = None) -> Config:
-    """Return the configuration of a gateway file's text; ModelError as in ``load``, which shows ``source``."""
+def loads(text: str, source: str | None = None, running: Config | None = None) -> Config:
+    """Return the configuration of a gateway file's text as ``load`` does; a ModelError shows ``source``."""
     try:
-        return resolve(parse(text))
+        return resolve(parse(text), running)
     except ModelError as error:
         raise ModelError(error.problems, source) from None
 
@@ -96,6 +97,8 @@ def _message(error: ErrorDetails) -> str:
         return f"must be {node['minimum']} to {node['maximum']}, not {describe(found)}"
     if kind in ("too_short", "too_long"):
         node = _schema_at(error["loc"])
+        if node.get("minItems") == node.get("maxItems"):
+            return f"the number of items must be {node['minItems']}, not {len(found)}"
         limits = [f"at least {node['minItems']}"] if node.get("minItems") else []
         limits += [f"at most {node['maxItems']}"] if "maxItems" in node else []
         return f"the number of items must be {' and '.join(limits)}, not {len(found)}"

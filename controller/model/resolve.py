@@ -9,15 +9,20 @@ from controller.model.check import checked
 from controller.model.document import Document, Tier0
 from controller.model.document_rules import NatRule
 from controller.model.view import DEFAULT_GROUP, GatewayView, RouterView, interface_group_ids
+from controller.placement import form
 
 
-def resolve(document: Document) -> gateway.Config:
-    """Return what a document means; ModelError with the problems if it cannot mean anything."""
+def resolve(document: Document, running: gateway.Config | None = None) -> gateway.Config:
+    """Return what a document means; ModelError with the problems if it cannot mean anything.
+
+    ``running`` is the configuration in force, of which sub-clusters are kept.
+    """
     view = checked(document)
-    return gateway.Config(tuple(_gateway(owner, document) for owner in view.gateways))
+    before = {entry.id: entry for entry in running.gateways} if running else {}
+    return gateway.Config(tuple(_gateway(owner, document, before.get(owner.tier0.id)) for owner in view.gateways))
 
 
-def _gateway(owner: GatewayView, document: Document) -> gateway.Gateway:
+def _gateway(owner: GatewayView, document: Document, before: gateway.Gateway | None) -> gateway.Gateway:
     tier0 = owner.tier0
     indexes = {group: index for index, group in enumerate(interface_group_ids(tier0), start=1)}
     return gateway.Gateway(
@@ -48,7 +53,20 @@ def _gateway(owner: GatewayView, document: Document) -> gateway.Gateway:
             if not rule.disabled and (resolved := rules.firewall_rule(rule, document, indexes))
         ),
         firewall_default=tier0.gateway_firewall.default_action,
+        sub_clusters=_sub_clusters(owner, before) if owner.stateful else (),
     )
+
+
+def _sub_clusters(owner: GatewayView, before: gateway.Gateway | None) -> tuple[gateway.SubCluster, ...]:
+    """Return the sub-clusters; those of the running gateway ``before`` by their edges, as slots may have moved."""
+    slot_of = {router.edge.id: router.slot for router in owner.routers}
+    named = [(slot_of[first], slot_of[second]) for first, second in (entry.edges for entry in owner.tier0.sub_clusters)]
+    edges = [tuple(before.router(slot).edge for slot in entry.slots) for entry in before.sub_clusters] if before else []
+    existing = [(slot_of[first], slot_of[second]) for first, second in edges if {first, second} <= slot_of.keys()]
+    placement = form({router.slot: router.edge.failure_domain for router in owner.routers}, named, existing)
+    shared = {entry.pair: entry for entry in placement.shared_domain}
+    return tuple(gateway.SubCluster(f"{low}-{high}", (low, high), shared.get((low, high)))
+                 for low, high in placement.pairs)
 
 
 def _backplane_address(tier0: Tier0, slot: int) -> IPv4Interface:

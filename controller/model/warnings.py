@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import ip_network, summarize_address_range
@@ -127,24 +126,54 @@ def dnat_to_nowhere(gateway: Gateway) -> Iterator[ConfigAlarm]:
             )
 
 
-def crowded_failure_domain(gateway: Gateway) -> Iterator[ConfigAlarm]:
-    """A stateful gateway of which one failure domain has more than half the edges, so that some pair shares it.
+def shared_failure_domains(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Sub-clusters whose edges are in one failure domain."""
+    for entry in gateway.sub_clusters:
+        if entry.shared_domain:
+            first, second = (gateway.router(slot).edge for slot in entry.slots)
+            yield ConfigAlarm(
+                id="sub_cluster_shares_failure_domain",
+                gateway=gateway.id,
+                entity=f"sub_clusters.{entry.id}",
+                severity="MEDIUM",
+                cause=f"Edges {first} and {second}, which back each other up in sub-cluster {entry.id}, are both in"
+                f" failure domain {entry.shared_domain.domain}: {entry.shared_domain.reason}. Its failure ends their"
+                " connections.",
+                remedy=_sentence(entry.shared_domain.remedy),
+            )
 
-    Edges without a failure domain are in one together, as in NSX.  Nothing is said if none has one.
-    """
-    domains = Counter(router.failure_domain for router in gateway.routers)
-    domain, count = domains.most_common(1)[0]
-    if gateway.stateful and set(domains) != {None} and 2 * count > len(gateway.routers):
-        name = "the default failure domain" if domain is None else f"failure domain {domain}"
-        yield ConfigAlarm(
-            id="failure_domain_crowded",
-            gateway=gateway.id,
-            entity="edge_cluster",
-            severity="MEDIUM",
-            cause=f"{count} of {len(gateway.routers)} edges are in {name}, so both edges of a sub-cluster are in it:"
-            " its failure ends their connections.",
-            remedy="Spread the edges so that no failure domain has more than half of them.",
-        )
+
+def unknown_failure_domains(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """Sub-clusters of which a failure domain is not known, in a gateway where some are: if none is, none is wanted."""
+    if all(router.failure_domain is None for router in gateway.routers):
+        return
+    for entry in gateway.sub_clusters:
+        unknown = [gateway.router(slot).edge for slot in entry.slots if gateway.router(slot).failure_domain is None]
+        if unknown:
+            yield ConfigAlarm(
+                id="sub_cluster_failure_domain_unknown",
+                gateway=gateway.id,
+                entity=f"sub_clusters.{entry.id}",
+                severity="LOW",
+                cause=f"No failure_domain is given for {listing(unknown)}, so both edges of sub-cluster {entry.id} may"
+                " fail together.",
+                remedy="Give every edge a failure_domain.",
+            )
+
+
+def edges_without_backup(gateway: Gateway) -> Iterator[ConfigAlarm]:
+    """The edge that is left alone where a stateful gateway has an odd number of them."""
+    for router in gateway.routers if gateway.stateful else ():
+        if gateway.peer_of(router.slot) is None:
+            yield ConfigAlarm(
+                id="edge_without_backup",
+                gateway=gateway.id,
+                entity=f"edges.{router.edge}",
+                severity="MEDIUM",
+                cause=f"The number of edges is {len(gateway.routers)}, so {router.edge} (slot {router.slot}) is in no"
+                " sub-cluster: no other edge knows its connections, and they end when it fails.",
+                remedy=f"Add an edge, or remove {router.edge}.",
+            )
 
 
 def unequal_mtu(gateway: Gateway) -> Iterator[ConfigAlarm]:
@@ -169,7 +198,9 @@ _CHECKS = (
     translations_without_redirection,
     shadowed_firewall_rules,
     dnat_to_nowhere,
-    crowded_failure_domain,
+    shared_failure_domains,
+    unknown_failure_domains,
+    edges_without_backup,
     unequal_mtu,
 )
 
@@ -183,6 +214,10 @@ def _no_redirection(gateway: Gateway) -> str | None:
     if gateway.redirection_policy is RedirectionPolicy.NONE:
         return f"the redirection_policy of gateway {gateway.id} is NONE"
     return None
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 @dataclass(frozen=True)

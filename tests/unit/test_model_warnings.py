@@ -143,21 +143,88 @@ def test_nat_of_an_address_in_no_segment(document: dict[str, Any], nat: dict[str
     assert "10.9.0.2/32" in alarm.cause
 
 
+def with_domains(document: dict[str, Any], *domains: str | None) -> None:
+    """Give the edges these failure domains."""
+    for edge, domain in zip(document["edge_clusters"][0]["edges"], domains, strict=True):
+        edge["failure_domain"] = domain
+
+
+SHARED, UNKNOWN = "sub_cluster_shares_failure_domain", "sub_cluster_failure_domain_unknown"
+
+
 @pytest.mark.parametrize(
     ("domains", "expected"),
     [
-        (["a", "a", "a", "b"], ["failure_domain_crowded"]),
-        ([None, None, None, "b"], ["failure_domain_crowded"]),
-        (["a", "a", "a", "a"], ["failure_domain_crowded"]),
+        (["a", "a", "a", "b"], [(SHARED, "sub_clusters.1-2")]),
+        (["a", "a", "a", "a"], [(SHARED, "sub_clusters.1-2"), (SHARED, "sub_clusters.3-4")]),
         (["a", "a", "b", "b"], []),
-        (["a", "a", "b", None], []),
+        ([None, None, None, "b"], [(UNKNOWN, "sub_clusters.1-2"), (UNKNOWN, "sub_clusters.3-4")]),
+        (["a", "a", "b", None], [(UNKNOWN, "sub_clusters.2-4")]),
         ([None, None, None, None], []),
     ],
 )
-def test_crowded_failure_domain(document: dict[str, Any], domains: list, expected: list[str]) -> None:
-    for edge, domain in zip(document["edge_clusters"][0]["edges"], domains, strict=True):
-        edge["failure_domain"] = domain
-    assert [alarm.id for alarm in alarms(document)] == expected
+def test_failure_domains_of_sub_clusters(document: dict[str, Any], domains: list, expected: list) -> None:
+    with_domains(document, *domains)
+    assert [(alarm.id, alarm.entity) for alarm in alarms(document)] == expected
+
+
+def test_a_shared_failure_domain_is_told_with_its_reason(document: dict[str, Any]) -> None:
+    with_domains(document, "a", "a", "a", "b")
+    (alarm,) = alarms(document)
+    assert (alarm.gateway, alarm.severity) == ("t0", "MEDIUM")
+    assert alarm.cause == (
+        "Edges edge1 and edge2, which back each other up in sub-cluster 1-2, are both in failure domain a: 3 of the 4"
+        " edges that are not in pairs already are in this failure domain. Its failure ends their connections."
+    )
+    assert alarm.remedy == "Spread the edges so that no failure domain has more than half of them."
+
+
+def test_named_pairs_that_share_failure_domains(document: dict[str, Any]) -> None:
+    document["tier0s"][0]["sub_clusters"] = [{"edges": ["edge4", "edge2"]}]
+    named, rest = alarms(document)
+    assert (named.entity, rest.entity) == ("sub_clusters.1-3", "sub_clusters.2-4")
+    assert "rack-a: 2 of the 2 edges that are not in pairs already" in named.cause
+    assert "Edges edge2 and edge4" in rest.cause
+    assert "rack-b: the gateway file names this pair." in rest.cause
+    assert rest.remedy == "Name pairs of different failure domains in sub_clusters, or none."
+
+
+def test_pairs_kept_of_a_running_gateway_that_share_failure_domains(document: dict[str, Any]) -> None:
+    running = loads(json.dumps(document))
+    with_domains(document, "a", "a", "b", "b")
+    first, second = config_alarms(loads(json.dumps(document), running=running))
+    assert (first.id, first.entity, second.entity) == (SHARED, "sub_clusters.1-2", "sub_clusters.3-4")
+    assert "failure domain a: the pair was there before and is kept." in first.cause
+    assert first.remedy.startswith("Name other pairs in sub_clusters;")
+
+
+def test_unknown_failure_domain_is_told_with_its_edges(document: dict[str, Any]) -> None:
+    with_domains(document, None, None, "a", "b")
+    (alarm,) = alarms(document)
+    assert (alarm.gateway, alarm.severity, alarm.entity) == ("t0", "LOW", "sub_clusters.1-2")
+    assert "for edge1, edge2, so both edges of sub-cluster 1-2 may" in alarm.cause
+
+
+def test_an_edge_without_backup(document: dict[str, Any]) -> None:
+    tier0 = document["tier0s"][0]
+    del document["edge_clusters"][0]["edges"][3]
+    tier0["allow_unpaired"] = True
+    del tier0["locale_service"]["interfaces"][3]
+    tier0["locale_service"]["interface_groups"][0]["members"] = ["up1", "up2", "up3"]
+    for route in tier0["static_routes"]:
+        del route["next_hops"][3]
+    (alarm,) = alarms(document)
+    assert (alarm.id, alarm.gateway, alarm.severity) == ("edge_without_backup", "t0", "MEDIUM")
+    assert alarm.entity == "edges.edge3"
+    assert "number of edges is 3, so edge3 (slot 3) is in no sub-cluster" in alarm.cause
+    assert alarm.remedy == "Add an edge, or remove edge3."
+
+
+def test_a_gateway_that_is_not_stateful_needs_no_backups(document: dict[str, Any]) -> None:
+    tier0 = document["tier0s"][0]
+    tier0 |= {"stateful_services": {"enabled": False}, "nat_rules": [], "gateway_firewall": {}}
+    with_domains(document, "a", "a", "a", "a")
+    assert alarms(document) == ()
 
 
 def test_mtu_differs_in_a_group(document: dict[str, Any]) -> None:
