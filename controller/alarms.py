@@ -44,8 +44,8 @@ class Alarms:
 
     def replace(self, ids: Iterable[str], alarms: Iterable[tuple[str, str, str, str, str, str]]) -> None:
         """Make ``alarms`` (arguments of raise_alarm) the only open ones of the kinds ``ids``."""
-        wanted = {alarm[:3]: alarm for alarm in alarms}
-        for key in [key for key in self._open if key[0] in set(ids) and key not in wanted]:
+        kinds, wanted = set(ids), {alarm[:3]: alarm for alarm in alarms}
+        for key in [key for key in self._open if key[0] in kinds and key not in wanted]:
             del self._open[key]
         for alarm in wanted.values():
             self.raise_alarm(*alarm)

@@ -43,10 +43,12 @@ def match(*marks: Mark, **fields: MatchValue | None) -> Match:
     """Build a match from marks and packet fields.
 
     A field takes an integer, a (value, mask) pair, an address or network, or a ``CtState``; None and a mask of zero
-    match everything.  Raises PipelineError for what is not declared.
+    match everything.  Raises PipelineError for what is not declared, or given twice.
     """
     terms = [Term(mark.field.name, mark.value) for mark in marks]
     terms += [term for name, value in fields.items() if value is not None and (term := _term(name, value))]
+    if len({term.name for term in terms}) < len(terms):
+        raise PipelineError(f"one field matched twice: {terms}")
     return tuple(sorted(terms, key=lambda term: term.name))
 
 

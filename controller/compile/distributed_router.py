@@ -29,6 +29,7 @@ def program(gateway: Gateway, ports: Mapping[str, int]) -> Program:
     """Return the program of the distributed router's bridge; ``ports`` maps port names to numbers."""
     builder = ProgramBuilder(names.dr_bridge(gateway.prefix), tables.Kind.DISTRIBUTED_ROUTER, ports)
     attached = legs(gateway)
+    router.refuse_tagged(builder)
     for leg in attached:
         router.classify(builder, leg)
     router.local(builder, attached, onward=tables.ROUTE)

@@ -9,16 +9,28 @@ from controller.compile import services
 from controller.compile.builder import ProgramBuilder, match
 from controller.compile.router import ip_match
 from controller.compile.values import Match
-from controller.model.gateway import FirewallAction, FirewallRule, Gateway, RuleDirection
+from controller.model.gateway import FirewallAction, FirewallRule, Gateway, RuleDirection, Service
 from controller.pipeline import fields as f
 from controller.pipeline import priorities, tables
 from controller.pipeline.cookies import Category
 
+_PORT_OF = {"TCP": "tcp_dst", "UDP": "udp_dst"}
 _DIRECTIONS = {RuleDirection.IN: (f.SOUTH,), RuleDirection.OUT: (f.NORTH,), RuleDirection.IN_OUT: (f.SOUTH, f.NORTH)}
 
 
-def fill(builder: ProgramBuilder, gateway: Gateway) -> None:
-    """Add the flows of FIREWALL of a service router."""
+def lets_through_without_state(gateway: Gateway, keeps_state: bool) -> bool:
+    """True where some verdict of the firewall lets packets through without state (see ``fill``)."""
+    by_default = gateway.firewall_default is FirewallAction.ALLOW and not keeps_state
+    return by_default or any(rule.action is FirewallAction.ALLOW and not rule.stateful
+                             for rule in gateway.firewall_rules)
+
+
+def fill(builder: ProgramBuilder, gateway: Gateway, keeps_state: bool) -> None:
+    """Add the flows of FIREWALL of a service router.
+
+    ``keeps_state`` says whether both directions of a connection pass one router; where they do not, the default
+    verdict is one without state (as the default rule of an active/active Tier-0 in NSX), or no answer would get back.
+    """
     builder.flow(tables.FIREWALL, priorities.Band.GUARD + 1, match(f.ORIGINATED.at(1)),
                  [a.Resubmit(tables.NEIGHBOUR), a.Goto(tables.OUT)], Category.BASE, note="made by this router")
     builder.flow(tables.FIREWALL, priorities.Band.GUARD, match(ct_state=f.CtState(("trk",), ("new", "inv"))),
@@ -29,7 +41,7 @@ def fill(builder: ProgramBuilder, gateway: Gateway) -> None:
                          Category.FIREWALL, rank + 1, note=f"rule {rule.id}")
     for version in (4, 6):
         builder.flow(tables.FIREWALL, priorities.Band.NORMAL, ip_match(version=version),
-                     _verdict(gateway.firewall_default, True), Category.FIREWALL, note="default verdict")
+                     _verdict(gateway.firewall_default, keeps_state), Category.FIREWALL, note="default verdict")
 
 
 def _verdict(action: FirewallAction, stateful: bool) -> list[a.Action]:
@@ -54,6 +66,25 @@ def _conditions(rule: FirewallRule) -> Iterator[Match]:
                 for source in sources:
                     for destination in destinations:
                         for service in fitting:
-                            for ports in services.matches(service):
-                                yield ip_match(direction, *scope, source=source, destination=destination,
+                            for marks, ports in _shapes(rule, service, version):
+                                yield ip_match(direction, *scope, *marks, source=source, destination=destination,
                                                version=version, **ports)
+
+
+def _shapes(rule: FirewallRule, service: Service | None, version: int) -> Iterator[tuple[tuple[f.Mark, ...], dict]]:
+    """Yield marks and packet fields for every shape of packet of a service entry.
+
+    The tracker knows a first fragment by its external port, which is not the one to look at where DNAT translated it.
+    Later fragments go with a rule that lets them through; one that does not has had the first of them.
+    """
+    for shape, conditions in services.tracked(service, version):
+        if shape is services.Shape.LATER_FRAGMENT and rule.action is not FirewallAction.ALLOW:
+            continue
+        translated = {_PORT_OF[service.protocol]: conditions["ct_tp_dst"]} if "ct_tp_dst" in conditions and (
+            service.protocol in _PORT_OF) else {}
+        if not translated:
+            yield (), conditions
+            continue
+        yield (f.PORT_TRANSLATED.at(0),), conditions
+        yield (f.PORT_TRANSLATED.at(1),), {name: value for name, value in (conditions | translated).items()
+                                           if name != "ct_tp_dst"}

@@ -16,7 +16,8 @@ from controller.compile import actions as a
 from controller.compile import services
 from controller.compile.builder import ProgramBuilder, match
 from controller.compile.router import ip_match
-from controller.model.gateway import Gateway, NatAction, NatRule, PortRange, ServiceRouter
+from controller.compile.services import Shape
+from controller.model.gateway import Gateway, NatAction, NatRule, PortRange, Service, ServiceRouter
 from controller.pipeline import fields as f
 from controller.pipeline import priorities, tables
 from controller.pipeline.cookies import Category
@@ -38,14 +39,13 @@ def external_networks(gateway: Gateway) -> tuple[IPv4Network, ...]:
 
 @dataclass(frozen=True)
 class _Inbound:
-    """One translation of a destination: what to match, what to set, and what to put back before committing."""
+    """One translation of a destination: addresses, the service it is for, and both ports where that changes."""
 
-    external: IPv4Network
+    external: IPv4Address
     inside: IPv4Address
-    ports: dict
-    protocol: str | None
-    external_port: int | None
-    inside_port: int | None
+    service: Service | None = None
+    external_port: int | None = None
+    inside_port: int | None = None
 
 
 def fill(builder: ProgramBuilder, gateway: Gateway, router: ServiceRouter) -> None:
@@ -66,68 +66,107 @@ def _scopes(rule: NatRule, field: f.RegField) -> list[tuple[f.Mark, ...]]:
     return [(field.at(index),) for index in sorted(rule.scope)] or [()]
 
 
+def _note(rule: NatRule) -> str:
+    return f"{rule.action.value} rule {rule.id}"
+
+
 def _fill_inbound(builder: ProgramBuilder, gateway: Gateway, router: ServiceRouter) -> None:
     builder.flow(tables.DNAT, priorities.Band.MISS, (), [a.Goto(tables.ROUTE)], Category.BASE)
     key = 0
     for rank, rule in enumerate(gateway.nat_rules):
-        if rule.action not in _INBOUND:
-            continue
-        note = f"{rule.action.value} rule {rule.id}"
         if rule.action is NatAction.NO_DNAT:
-            for scope in _scopes(rule, f.INGRESS_GROUP):
-                for ports in services.matches(rule.service):
-                    builder.flow(tables.DNAT, priorities.rule(rank),
-                                 ip_match(*scope, source=rule.source, destination=rule.destination, version=4, **ports),
-                                 [a.Goto(tables.ROUTE)], Category.NAT, rank + 1, note)
-            continue
-        source = rule.source if rule.action is NatAction.DNAT else None
-        for one in _inbound(rule):
-            key += 1
-            set_port = [a.Set(f"{one.protocol}_dst", one.inside_port)] if one.inside_port is not None else []
-            for scope in _scopes(rule, f.INGRESS_GROUP):
-                builder.flow(tables.DNAT, priorities.rule(rank),
-                             ip_match(*scope, source=source, destination=one.external, version=4, **one.ports),
-                             [a.SetMark(f.NAT_RULE.at(key)), a.Set("ipv4_dst", int(one.inside)), *set_port,
-                              a.Goto(tables.ROUTE)], Category.NAT, rank + 1, note)
-            _commit_inbound(builder, router, one, key, rank, note)
+            leave = dict.fromkeys(Shape, [a.Goto(tables.ROUTE)]) | {Shape.LATER_FRAGMENT: []}
+            _look_up(builder, rule, rank, rule.service, rule.destination, leave)
+        elif rule.action in _INBOUND:
+            ambiguous = _ports_decide(gateway, rule)
+            for one in _inbound(rule):
+                key += 1
+                _look_up(builder, rule, rank, one.service, one.external, _translation(one, key, ambiguous))
+                _commit_inbound(builder, router, rule, rank, one, key)
+            if ambiguous:
+                _look_up(builder, rule, rank, rule.service, rule.destination, {Shape.LATER_FRAGMENT: []})
 
 
-def _commit_inbound(builder: ProgramBuilder, router: ServiceRouter, one: _Inbound, key: int, rank: int,
-                    note: str) -> None:
-    restore: list[a.Action] = [a.Set("ipv4_dst", int(one.external.network_address))]
+def _look_up(builder: ProgramBuilder, rule: NatRule, rank: int, service: Service | None,
+             destination: IPv4Address | IPv4Network | None, actions: dict[Shape, list[a.Action]]) -> None:
+    """Add the flows of DNAT for a rule's packets to a destination, by shape."""
+    source = None if rule.action is NatAction.REFLEXIVE else rule.source
+    for shape, conditions in services.tracked(service):
+        for scope in _scopes(rule, f.INGRESS_GROUP) if shape in actions else ():
+            builder.flow(tables.DNAT, priorities.rule(rank),
+                         ip_match(*scope, source=source, destination=destination, version=4, **conditions),
+                         actions[shape], Category.NAT, rank + 1, _note(rule))
+
+
+def _translation(one: _Inbound, key: int, ambiguous: bool) -> dict[Shape, list[a.Action]]:
+    """What DNAT does to a packet that is to be translated, by shape."""
+    address = [a.SetMark(f.NAT_RULE.at(key)), a.Set("ipv4_dst", int(one.inside))]
+    port = []
+    if one.inside_port is not None:
+        port = [a.SetMark(f.PORT_TRANSLATED.at(1)), a.Set(_port_of(one), one.inside_port)]
+    onward = [a.Goto(tables.ROUTE)]
+    return {Shape.WHOLE: [*address, *port, *onward], Shape.FIRST_FRAGMENT: [*address, *port, *onward]} | (
+        {} if ambiguous else {Shape.LATER_FRAGMENT: [*address, *onward]})
+
+
+def _port_of(one: _Inbound) -> str:
+    return f"{one.service.protocol.lower()}_dst"
+
+
+def _ports_decide(gateway: Gateway, rule: NatRule) -> bool:
+    """True where address and protocol alone do not tell what a packet's destination is translated to.
+
+    Then a connection cannot begin with a fragmented datagram: its later fragments are dropped.
+    """
+    if Shape.LATER_FRAGMENT not in dict(services.tracked(rule.service)):
+        return False
+    if sum(1 for _ in _inbound(rule)) > rule.destination.num_addresses:
+        return True
+    return any(other is not rule and other.action in _INBOUND
+               and len({each.service.protocol for each in (rule, other) if each.service}) < 2
+               and any(network.overlaps(rule.destination) for network in _looked_up(other))
+               for other in gateway.nat_rules)
+
+
+def _looked_up(rule: NatRule) -> tuple[IPv4Network, ...]:
+    """Destinations that a rule of DNAT is for."""
+    if rule.action is NatAction.REFLEXIVE:
+        return tuple(summarize_address_range(*rule.translated))
+    return (rule.destination or IPv4Network("0.0.0.0/0"),)
+
+
+def _commit_inbound(builder: ProgramBuilder, router: ServiceRouter, rule: NatRule, rank: int, one: _Inbound,
+                    key: int) -> None:
+    restore: list[a.Action] = [a.Set("ipv4_dst", int(one.external))]
     conditions: dict = {"eth_type": f.ETH_IPV4}
     if one.inside_port is not None:
-        restore.append(a.Set(f"{one.protocol}_dst", one.external_port))
-        conditions["ip_proto"] = one.ports["ip_proto"]
-    commit = a.Ct(router.zone, tables.FORWARD, commit=True,
-                  nat=a.Nat(a.NatKind.DESTINATION, one.inside, one.inside, one.inside_port))
-    for verdict, then in ((f.ALLOW, commit), (f.ALLOW_STATELESS, commit),
-                          (f.REJECT, a.ToController(a.Reason.REJECTED))):
+        restore.append(a.Set(_port_of(one), one.external_port))
+        conditions |= next(services.matches(Service(one.service.protocol)))
+    enter = [a.SetMark(f.DESTINATION_TRANSLATED),
+             a.Ct(router.zone, tables.FORWARD, commit=True,
+                  nat=a.Nat(a.NatKind.DESTINATION, one.inside, one.inside, one.inside_port))]
+    for verdict, then in ((f.ALLOW, enter), (f.ALLOW_STATELESS, enter),
+                          (f.REJECT, [a.ToController(a.Reason.REJECTED)])):
         builder.flow(tables.NAT, priorities.Band.GUARD, match(verdict, f.NAT_RULE.at(key), **conditions),
-                     [*restore, then], Category.NAT, rank + 1, note)
+                     [*restore, *then], Category.NAT, rank + 1, _note(rule))
 
 
 def _inbound(rule: NatRule) -> Iterator[_Inbound]:
     """Split a DNAT or REFLEXIVE rule into translations of single addresses, and single ports where these change."""
-    inside_first = rule.translated[0]
     if rule.action is NatAction.REFLEXIVE:
-        outside, inside = _one_to_one(rule)
-        for external, address in zip(outside, inside, strict=True):
-            yield _Inbound(IPv4Network(external), address, {}, None, None, None)
+        for external, inside in zip(*_one_to_one(rule), strict=True):
+            yield _Inbound(external, inside)
         return
-    many_to_one = rule.translated[0] == rule.translated[1]
+    first, last = rule.translated
     for offset, external in enumerate(rule.destination):
-        inside = inside_first if many_to_one else inside_first + offset
+        inside = first if first == last else first + offset
         if rule.translated_port is None:
-            for ports in services.matches(rule.service):
-                yield _Inbound(IPv4Network(external), inside, ports, None, None, None)
+            yield _Inbound(external, inside, rule.service)
             continue
         for ports in rule.service.destination_ports:
             for port in range(ports.first, ports.last + 1):
                 single = replace(rule.service, destination_ports=(PortRange(port, port),))
-                for conditions in services.matches(single):
-                    yield _Inbound(IPv4Network(external), inside, conditions, rule.service.protocol.lower(), port,
-                                   rule.translated_port)
+                yield _Inbound(external, inside, single, port, rule.translated_port)
 
 
 def _one_to_one(rule: NatRule) -> tuple[list[IPv4Address], list[IPv4Address]]:
@@ -142,13 +181,27 @@ def _fill_outbound(builder: ProgramBuilder, gateway: Gateway, router: ServiceRou
         if rule.action not in _OUTBOUND:
             continue
         for source, nat in _outbound(rule):
-            for scope in _scopes(rule, f.EGRESS_GROUP):
-                for ports in services.matches(rule.service):
-                    builder.flow(tables.NAT, priorities.rule(rank),
-                                 ip_match(f.NORTH, *scope, source=source, destination=rule.destination, version=4,
-                                          **ports),
-                                 [a.Ct(router.zone, tables.FORWARD, commit=True, nat=nat)], Category.NAT, rank + 1,
-                                 note=f"{rule.action.value} rule {rule.id}")
+            for shape, conditions in services.tracked(rule.service):
+                for verdict, actions in _commit_outbound(router, nat, shape):
+                    for scope in _scopes(rule, f.EGRESS_GROUP):
+                        builder.flow(tables.NAT, priorities.rule(rank),
+                                     ip_match(f.NORTH, *verdict, *scope, source=source, destination=rule.destination,
+                                              version=4, **conditions), actions, Category.NAT, rank + 1, _note(rule))
+
+
+def _commit_outbound(router: ServiceRouter, nat: a.Nat | None,
+                     shape: Shape) -> Iterator[tuple[tuple[f.Mark, ...], list[a.Action]]]:
+    """Yield what is done by verdict: a translation is kept with a connection always, its absence only where state is.
+
+    Whether a later fragment is meant cannot be told where ports decide, so the connection cannot begin with one.
+    """
+    if shape is Shape.LATER_FRAGMENT:
+        yield (), []
+    elif nat is not None:
+        yield (), [a.SetMark(f.SOURCE_TRANSLATED), a.Ct(router.zone, tables.FORWARD, commit=True, nat=nat)]
+    else:
+        yield (f.ALLOW,), [a.Ct(router.zone, tables.FORWARD, commit=True)]
+        yield (f.ALLOW_STATELESS,), [a.Goto(tables.FORWARD)]
 
 
 def _outbound(rule: NatRule) -> Iterator[tuple[IPv4Network | None, a.Nat | None]]:

@@ -184,6 +184,12 @@ def out(builder: ProgramBuilder, legs: Iterable[Leg]) -> None:
                      [a.ToController(a.Reason.RESOLVE)], Category.BASE, note=f"ask for the neighbour on {leg.port}")
 
 
+def refuse_tagged(builder: ProgramBuilder) -> None:
+    """Let no frame with a VLAN tag in, by whatever port."""
+    builder.flow(tables.CLASSIFY, Band.GUARD + 1, match(vlan_vid=f.VLAN_PRESENT), (), Category.BASE,
+                 note="interfaces are untagged")
+
+
 def classify(builder: ProgramBuilder, leg: Leg, *marks: f.Mark, source: int | None = None) -> None:
     """Let frames addressed to a leg in: to its address, ARP broadcasts, IPv6 multicasts.
 

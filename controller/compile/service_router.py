@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from controller.compile import actions as a
 from controller.compile import firewall, nat, router
 from controller.compile.builder import ProgramBuilder, match
-from controller.compile.values import Bucket, GroupType, Program
+from controller.compile.values import Bucket, GroupType, Match, Program
 from controller.model import names
 from controller.model.gateway import Gateway, RedirectionPolicy, Route, ServiceRouter
 from controller.pipeline import addresses, groups, tables
@@ -53,19 +53,20 @@ def program(gateway: Gateway, sr: ServiceRouter, ports: Mapping[str, int]) -> Pr
     """Return the program of a service router's bridge; ``ports`` maps port names to numbers."""
     builder = ProgramBuilder(sr.bridge, tables.Kind.SERVICE_ROUTER, ports)
     backplane, *uplinks = legs(gateway, sr)
+    router.refuse_tagged(builder)
     router.classify(builder, backplane, f.NORTH, source=addresses.dr_backplane(gateway.number))
     for uplink in uplinks:
         router.classify(builder, uplink, f.SOUTH, f.INGRESS_GROUP.at(uplink.group))
     _shadow_ports(builder, gateway, sr, uplinks)
     router.local(builder, (backplane, *uplinks), onward=tables.OWNER)
     _owner(builder, gateway)
+    _errors_from_anywhere(builder, gateway, sr)
     _punt(builder, gateway, sr)
-    _track(builder, sr)
+    _track(builder, gateway, sr)
     _routes(builder, gateway, sr, uplinks)
-    firewall.fill(builder, gateway)
+    firewall.fill(builder, gateway, keeps_state=redirects(gateway))
     nat.fill(builder, gateway, sr)
-    builder.flow(tables.FORWARD, Band.GUARD, match(ct_state=f.CtState(("trk", "inv"))), (), Category.BASE,
-                 note="no translation could be made: fail closed")
+    _fail_closed(builder)
     router.forward(builder)
     router.out(builder, (backplane, *uplinks))
     return builder.program()
@@ -97,10 +98,9 @@ def _owner(builder: ProgramBuilder, gateway: Gateway) -> None:
     if not redirects(gateway):
         return
     if gateway.redirection_policy is RedirectionPolicy.SRC_DST_IP_HASH:
-        highest = max(sr.slot for sr in gateway.routers)
         for version in (4, 6):
             builder.flow(tables.OWNER, Band.NORMAL, router.ip_match(f.PUNTED.at(0), version=version),
-                         [a.Multipath(highest, f.LINK), a.Goto(tables.PUNT)], Category.OWNER,
+                         [a.Multipath(len(gateway.routers), f.LINK), a.Goto(tables.PUNT)], Category.OWNER,
                          note="owner by both addresses")
         return
     for direction, group_id, hash_fields in ((f.NORTH, groups.OWNER_NORTH, HASH_NORTH),
@@ -114,14 +114,50 @@ def _owner(builder: ProgramBuilder, gateway: Gateway) -> None:
                          [a.ToGroup(group_id)], Category.OWNER, note="owner by the remote address")
 
 
+def _icmp_errors(*marks: f.Mark, **more) -> Iterator[Match]:
+    """Match every ICMP error of both families."""
+    for kind in f.ICMP_ERRORS:
+        yield router.ip_match(*marks, version=4, ip_proto=f.PROTO_ICMP, icmpv4_type=kind, **more)
+    for kind in f.ICMPV6_ERRORS:
+        yield router.ip_match(*marks, version=6, ip_proto=f.PROTO_ICMPV6, icmpv6_type=kind, **more)
+
+
+def _errors_from_anywhere(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter) -> None:
+    """Give every router a copy of an ICMP error whose sender need not be an end of the connection it is about.
+
+    From outside it is any router on the way.  With both addresses hashed that goes for inside senders, too.
+    """
+    if not redirects(gateway):
+        return
+    ways = [(f.SOUTH, names.PUNT_NORTH, group.index, (f.INGRESS_GROUP.at(group.index),)) for group in gateway.groups]
+    if gateway.redirection_policy is RedirectionPolicy.SRC_DST_IP_HASH:
+        ways.append((f.NORTH, names.PUNT_SOUTH, 0, ()))
+    for direction, switch, group_index, marks in ways:
+        port = builder.port(names.sr_port(gateway.prefix, sr.slot, switch))
+        if port is None:
+            continue
+        copies = [action for other in gateway.routers if other.slot != sr.slot
+                  for action in _send(gateway, sr, other, group_index, port)]
+        for conditions in _icmp_errors(direction, f.PUNTED.at(0), *marks):
+            builder.flow(tables.OWNER, Band.NORMAL + 1, conditions, [*copies, a.Goto(tables.TRACK)], Category.OWNER,
+                         note="only the router that knows the connection lets it through")
+
+
+def _send(gateway: Gateway, sr: ServiceRouter, owner: ServiceRouter, group_index: int, port: int) -> list[a.Action]:
+    """Send a packet to another router's shadow port."""
+    return [a.Set("eth_src", addresses.frame(gateway.number, addresses.FrameKind.PUNT, sr.slot, group_index)),
+            a.Set("eth_dst", addresses.frame(gateway.number, addresses.FrameKind.PUNT, owner.slot, group_index)),
+            a.Output(port)]
+
+
 def _punt(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter) -> None:
     if not redirects(gateway):
         return
     by_link = gateway.redirection_policy is RedirectionPolicy.SRC_DST_IP_HASH
     south_port = builder.port(names.sr_port(gateway.prefix, sr.slot, names.PUNT_SOUTH))
     north_port = builder.port(names.sr_port(gateway.prefix, sr.slot, names.PUNT_NORTH))
-    for owner in gateway.routers:
-        chosen = f.LINK.at(owner.slot - 1) if by_link else f.SLOT.at(owner.slot)
+    for link, owner in enumerate(gateway.routers):
+        chosen = f.LINK.at(link) if by_link else f.SLOT.at(owner.slot)
         if owner.slot == sr.slot:
             builder.flow(tables.PUNT, Band.NORMAL, match(chosen), [a.Goto(tables.TRACK)], Category.OWNER,
                          note="held here")
@@ -132,26 +168,39 @@ def _punt(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter) -> None:
             if port is None:
                 continue
             builder.flow(tables.PUNT, Band.NORMAL, match(chosen, *marks),
-                         [a.Set("eth_src", addresses.frame(gateway.number, addresses.FrameKind.PUNT, sr.slot,
-                                                           group_index)),
-                          a.Set("eth_dst", addresses.frame(gateway.number, addresses.FrameKind.PUNT, owner.slot,
-                                                           group_index)),
-                          a.Output(port)], Category.OWNER, note=f"punt to slot {owner.slot}")
+                         _send(gateway, sr, owner, group_index, port), Category.OWNER,
+                         note=f"punt to slot {owner.slot}")
 
 
-def _track(builder: ProgramBuilder, sr: ServiceRouter) -> None:
+def _track(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter) -> None:
     for version in (4, 6):
         for expired in (0, 1):
             builder.flow(tables.TRACK, Band.GUARD, router.ip_match(version=version, nw_ttl=expired),
                          [a.ToController(a.Reason.TTL_EXPIRED)], Category.BASE)
         builder.flow(tables.TRACK, Band.NORMAL, router.ip_match(version=version),
                      [a.Ct(sr.zone, tables.STATE)], Category.BASE, note=f"zone {sr.zone}")
-    builder.flow(tables.STATE, Band.GUARD, match(ct_state=f.CtState(("trk", "inv"))), (), Category.BASE,
-                 note="invalid")
+    invalid = f.CtState(("trk", "inv"))
+    if firewall.lets_through_without_state(gateway, keeps_state=redirects(gateway)):
+        for conditions in _icmp_errors(f.PUNTED.at(1), ct_state=invalid):
+            builder.flow(tables.STATE, Band.GUARD + 1, conditions, (), Category.BASE,
+                         note="the copy of an ICMP error about nothing known here")
+        builder.flow(tables.STATE, Band.GUARD, match(ct_state=invalid), [a.Goto(tables.ROUTE)], Category.BASE,
+                     note="begins no connection, but a stateless rule may let it through")
+    else:
+        builder.flow(tables.STATE, Band.GUARD, match(ct_state=invalid), (), Category.BASE, note="invalid")
     builder.flow(tables.STATE, Band.NORMAL + 1, match(f.SOUTH, ct_state=f.CtState(("trk", "new"))),
                  [a.Goto(tables.DNAT)], Category.BASE, note="new from outside")
     builder.flow(tables.STATE, Band.NORMAL, match(ct_state=f.CtState(("trk",))), [a.Goto(tables.ROUTE)],
                  Category.BASE)
+
+
+def _fail_closed(builder: ProgramBuilder) -> None:
+    """Drop what should have been committed or translated and was not, whatever the reason (a full table, no port)."""
+    for mark, flag in ((f.SOURCE_TRANSLATED, "snat"), (f.DESTINATION_TRANSLATED, "dnat")):
+        builder.flow(tables.FORWARD, Band.GUARD, match(mark, ct_state=f.CtState(("trk",), (flag,))), (), Category.BASE,
+                     note="no translation could be made")
+    builder.flow(tables.FORWARD, Band.GUARD, match(f.ALLOW, ct_state=f.CtState(("trk", "inv"))), (), Category.BASE,
+                 note="no connection could be entered")
 
 
 def _routes(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter, uplinks: list[router.Leg]) -> None:

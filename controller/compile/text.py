@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address
 from controller.compile import actions as a
 from controller.compile.values import Flow, Group, GroupType, Program, Term
 from controller.pipeline import addresses
-from controller.pipeline.fields import FIELDS, MARKS, CtState, Mark, RegField
+from controller.pipeline.fields import FIELDS, MARKS, NEXT_HOP_4, NEXT_HOP_6, CtState, Mark, RegField
 from controller.pipeline.groups import name_of
 
 _MARK_NAMES = {mark: name for name, mark in MARKS.items()}
@@ -27,10 +27,22 @@ def value_text(field: str, value: int) -> str:
     return f"{value:#06x}" if field in _NUMBERS_IN_HEX else str(value)
 
 
+def _masked(field: str, value: int, mask: int | None) -> str:
+    if mask is None:
+        return value_text(field, value)
+    if FIELDS[field].bits == 48:
+        return f"{value_text(field, value)}/{addresses.text(mask)}"
+    if field.startswith(("ipv4", "ipv6", "arp_")):
+        return f"{value_text(field, value)}/{mask.bit_count()}"
+    return f"{value:#x}/{mask:#x}"
+
+
 def mark_text(mark: Mark) -> str:
     """Return NAME where the mark has one, else FIELD=value."""
-    name = _MARK_NAMES.get(mark)
-    return f"{mark.field.name}={name or mark.value}"
+    value = _MARK_NAMES.get(mark) or mark.value
+    if mark.value and mark.field in (NEXT_HOP_4, NEXT_HOP_6):
+        value = (IPv4Address if mark.field is NEXT_HOP_4 else IPv6Address)(mark.value)
+    return f"{mark.field.name}={value}"
 
 
 def _term(term: Term) -> str:
@@ -40,14 +52,7 @@ def _term(term: Term) -> str:
         flags = (("+" if term.value & bit else "-") + flag for flag, bit in CtState.BITS.items()
                  if term.mask is None or term.mask & bit)
         return f"ct_state={''.join(flags)}"
-    name = FIELDS[term.name].ovs
-    if term.mask is None:
-        return f"{name}={value_text(term.name, term.value)}"
-    if term.name.startswith(("ipv4", "ipv6", "arp_")):
-        return f"{name}={value_text(term.name, term.value)}/{term.mask.bit_count()}"
-    if FIELDS[term.name].bits == 48:
-        return f"{name}={value_text(term.name, term.value)}/{addresses.text(term.mask)}"
-    return f"{name}={term.value:#x}/{term.mask:#x}"
+    return f"{FIELDS[term.name].ovs}={_masked(term.name, term.value, term.mask)}"
 
 
 def _target(target: str | RegField) -> str:
@@ -55,14 +60,18 @@ def _target(target: str | RegField) -> str:
 
 
 def _learned(part: a.LearnMatch | a.LearnSet) -> str:
-    return f"{_target(part.target)}={FIELDS[part.source].ovs if part.source else part.value}"
+    if part.source:
+        return f"{_target(part.target)}={FIELDS[part.source].ovs}"
+    if isinstance(part.target, RegField):
+        return mark_text(part.target.at(part.value))
+    return f"{_target(part.target)}={value_text(part.target, part.value)}"
 
 
 def action_text(action: a.Action) -> str:
     """Return one action as text."""
     match action:
-        case a.Set(field=name, value=value):
-            return f"set {FIELDS[name].ovs}={value_text(name, value)}"
+        case a.Set(field=name, value=value, mask=mask):
+            return f"set {FIELDS[name].ovs}={_masked(name, value, mask)}"
         case a.SetMark(mark=mark):
             return f"set {mark_text(mark)}"
         case a.Copy(source=source, target=target):

@@ -79,6 +79,7 @@ class Explainer:
         self.gateway = gateway
         self._tracer = tracer
         self._narrator = Narrator(gateway)
+        self._links = [row["slot"] for row in gateway["owner_table"]]
         self._bridges = {router["bridge"] for router in gateway["routers"]}
 
     def explain(self, flow: Flow, north: bool) -> dict:
@@ -160,7 +161,7 @@ class Explainer:
             chosen = _CHOSEN.search(step.match)
             if step.table == PUNT.number and chosen and step.bridge in self._bridges:
                 value, mask = (int(part, 16) for part in chosen.groups())
-                return value & SLOT.mask if mask & SLOT.mask else (value >> LINK.first) + 1
+                return value & SLOT.mask if mask & SLOT.mask else self._links[value >> LINK.first]
         return None
 
     def _hash(self, flow: Flow, remote: Address) -> dict:

@@ -48,7 +48,7 @@ def _user(name: str, value: int):
     return value
 
 
-_FIRST_OF_ALL = ("eth_type", "ip_proto", "icmpv4_type", "icmpv6_type")
+_FIRST_OF_ALL = ("eth_type", "ip_proto", "icmpv4_type", "icmpv6_type", "ct_state", "ct_nw_proto")
 """Fields that others need, which must come before these (OpenFlow 1.5, section 7.2.3.6)."""
 
 
@@ -230,6 +230,10 @@ def flow_add(datapath, flow: Flow, round_: int):
 
 
 def packet_out(datapath, data: bytes, actions: list):
-    """Return the message that sends a packet through actions (Ryu's), as if it came from the controller."""
-    return parser.OFPPacketOut(datapath, buffer_id=NO_BUFFER, match=parser.OFPMatch(in_port=ofp.OFPP_CONTROLLER),
+    """Return the message that sends a packet through actions (Ryu's), as if it came by the bridge's LOCAL port.
+
+    With in_port CONTROLLER Open vSwitch 3.1 loses a packet that crosses a patch port and is recirculated behind it (by
+    the connection tracker of a service router): it resumes a packet where a port without a peer brought it in.
+    """
+    return parser.OFPPacketOut(datapath, buffer_id=NO_BUFFER, match=parser.OFPMatch(in_port=ofp.OFPP_LOCAL),
                                actions=actions, data=data)

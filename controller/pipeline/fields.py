@@ -14,6 +14,9 @@ ETH_ARP = 0x0806
 ETH_IPV6 = 0x86DD
 ETH_LLDP = 0x88CC
 
+VLAN_PRESENT = (0x1000, 0x1000)
+"""Value and mask in ``vlan_vid`` of any tagged frame (OpenFlow 1.5, section 7.2.3.7)."""
+
 PROTO_ICMP = 1
 PROTO_TCP = 6
 PROTO_UDP = 17
@@ -28,6 +31,16 @@ ICMPV6_ECHO_REQUEST = 128
 ICMPV6_ECHO_REPLY = 129
 ICMPV6_NEIGHBOUR_SOLICITATION = 135
 ICMPV6_NEIGHBOUR_ADVERTISEMENT = 136
+
+ICMP_ERRORS = (3, 4, 11, 12)
+"""Destination unreachable, source quench, time exceeded, parameter problem (RFC 792)."""
+ICMPV6_ERRORS = (1, 2, 3, 4)
+"""Destination unreachable, packet too big, time exceeded, parameter problem (RFC 4443)."""
+
+NO_FRAGMENT = 0
+FIRST_FRAGMENT = 1
+LATER_FRAGMENT = 3
+"""Values of ``ip_frag``: bit 0 is set for any fragment, bit 1 for those with an offset."""
 
 ND_OPTION_TARGET_ADDRESS = 2
 ND_FLAGS_ROUTER_SOLICITED_OVERRIDE = 0xE0000000
@@ -55,6 +68,7 @@ _TCP = (("ip_proto", PROTO_TCP),)
 _UDP = (("ip_proto", PROTO_UDP),)
 _ICMP = (("ip_proto", PROTO_ICMP),)
 _ICMPV6 = (("ip_proto", PROTO_ICMPV6),)
+_TRACKED = tuple(("ct_nw_proto", proto) for proto in (PROTO_TCP, PROTO_UDP, PROTO_ICMP, PROTO_ICMPV6))
 _NS = (("icmpv6_type", ICMPV6_NEIGHBOUR_SOLICITATION),)
 _NA = (("icmpv6_type", ICMPV6_NEIGHBOUR_ADVERTISEMENT),)
 
@@ -66,6 +80,7 @@ FIELDS: dict[str, Field] = {
         Field("eth_type", "dl_type", 16),
         Field("eth_src", "dl_src", 48),
         Field("eth_dst", "dl_dst", 48),
+        Field("vlan_vid", "vlan_vid", 13),
         Field("ip_proto", "nw_proto", 8, _IP),
         Field("nw_ttl", "nw_ttl", 8, _IP),
         Field("ipv4_src", "nw_src", 32, _IPV4),
@@ -89,7 +104,11 @@ FIELDS: dict[str, Field] = {
         Field("arp_tpa", "arp_tpa", 32, _ARP),
         Field("arp_sha", "arp_sha", 48, _ARP),
         Field("arp_tha", "arp_tha", 48, _ARP),
+        Field("ip_frag", "nw_frag", 8, _IP),
         Field("ct_state", "ct_state", 32),
+        Field("ct_nw_proto", "ct_nw_proto", 8, _IP),
+        Field("ct_tp_src", "ct_tp_src", 16, _TRACKED),
+        Field("ct_tp_dst", "ct_tp_dst", 16, _TRACKED),
         Field("reg0", "reg0", 32),
         Field("reg1", "reg1", 32),
         Field("reg2", "reg2", 32),
@@ -140,26 +159,31 @@ PUNTED = RegField("PUNTED", "reg0", 2, 1, "came through a shadow port, is never 
 ORIGINATED = RegField("ORIGINATED", "reg0", 3, 1, "made by this router itself: neither filtered nor translated")
 RESOLVED = RegField("RESOLVED", "reg0", 4, 1, "the Ethernet destination is known")
 VERDICT = RegField("VERDICT", "reg0", 8, 2, "what the firewall said of a new connection")
+PORT_TRANSLATED = RegField("PORT_TRANSLATED", "reg0", 5, 1, "the destination port was translated in DNAT")
+TRANSLATION = RegField("TRANSLATION", "reg0", 10, 2, "which address the tracker must have translated")
 INGRESS_GROUP = RegField("INGRESS_GROUP", "reg0", 16, 8, "interface group of the uplink, travels with a punted packet")
 INGRESS = RegField("INGRESS", "reg0", 24, 8, "interface the packet came in by (index, or BACKPLANE)")
 SLOT = RegField("SLOT", "reg1", 0, 16, "slot of the owner table that the hash chose")
-LINK = RegField("LINK", "reg1", 16, 16, "the same as chosen by multipath(): slot - 1")
+LINK = RegField("LINK", "reg1", 16, 16, "the same as chosen by multipath(): row of the owner table, from 0")
 EGRESS = RegField("EGRESS", "reg2", 0, 8, "interface the packet leaves by (index, or BACKPLANE)")
 EGRESS_GROUP = RegField("EGRESS_GROUP", "reg2", 8, 8, "interface group of that uplink: scope of rules going north")
 NEXT_HOP_4 = RegField("NEXT_HOP_4", "reg3", 0, 32, "IPv4 next hop; 0: the destination is on the link")
 NAT_RULE = RegField("NAT_RULE", "reg4", 0, 32, "translation of the destination that was looked up, to be committed")
 NEXT_HOP_6 = RegField("NEXT_HOP_6", "xxreg2", 0, 128, "IPv6 next hop; 0: the destination is on the link")
 
-REG_FIELDS = (DIRECTION, PUNTED, ORIGINATED, RESOLVED, VERDICT, INGRESS_GROUP, INGRESS, SLOT, LINK, EGRESS,
-              EGRESS_GROUP, NEXT_HOP_4, NAT_RULE, NEXT_HOP_6)
+REG_FIELDS = (DIRECTION, PUNTED, ORIGINATED, RESOLVED, PORT_TRANSLATED, VERDICT, TRANSLATION, INGRESS_GROUP, INGRESS,
+              SLOT, LINK, EGRESS, EGRESS_GROUP, NEXT_HOP_4, NAT_RULE, NEXT_HOP_6)
 
 NORTH = DIRECTION.at(1)
 SOUTH = DIRECTION.at(2)
 ALLOW = VERDICT.at(1)
 ALLOW_STATELESS = VERDICT.at(2)
 REJECT = VERDICT.at(3)
+SOURCE_TRANSLATED = TRANSLATION.at(1)
+DESTINATION_TRANSLATED = TRANSLATION.at(2)
 
-MARKS = {"NORTH": NORTH, "SOUTH": SOUTH, "ALLOW": ALLOW, "ALLOW_STATELESS": ALLOW_STATELESS, "REJECT": REJECT}
+MARKS = {"NORTH": NORTH, "SOUTH": SOUTH, "ALLOW": ALLOW, "ALLOW_STATELESS": ALLOW_STATELESS, "REJECT": REJECT,
+         "SOURCE_TRANSLATED": SOURCE_TRANSLATED, "DESTINATION_TRANSLATED": DESTINATION_TRANSLATED}
 
 BACKPLANE_INTERFACE = 255
 """Index in INGRESS and EGRESS of a service router's backplane port, and of the distributed router's."""
@@ -172,7 +196,8 @@ class CtState:
     set: tuple[str, ...]
     clear: tuple[str, ...] = ()
 
-    BITS = {"new": 0x01, "est": 0x02, "rel": 0x04, "rpl": 0x08, "inv": 0x10, "trk": 0x20}
+    BITS = {"new": 0x01, "est": 0x02, "rel": 0x04, "rpl": 0x08, "inv": 0x10, "trk": 0x20, "snat": 0x40,
+            "dnat": 0x80}
 
     @property
     def value(self) -> int:

@@ -48,13 +48,15 @@ DR = Kind.DISTRIBUTED_ROUTER
 
 _L4 = ("ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst", "icmpv4_type", "icmpv4_code", "icmpv6_type",
        "icmpv6_code")
+_FRAGMENT = ("ip_frag", "ct_state", "ct_nw_proto", "ct_tp_src", "ct_tp_dst")
 _ADDRESSES = ("ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst")
 
 CLASSIFY = Table(
     "CLASSIFY", 0, (SR, DR),
     "What a packet is, by the port it came in by: direction, interface, interface group; whether it was punted. "
-    "A frame that is not addressed to the router, or not of the kind, gateway and slot of its port, goes nowhere.",
-    matches=_names("in_port", "eth_type", "eth_src", "eth_dst"),
+    "A frame that is not addressed to the router, or not of the kind, gateway and slot of its port, or tagged with a "
+    "VLAN, goes nowhere.",
+    matches=_names("in_port", "vlan_vid", "eth_type", "eth_src", "eth_dst"),
     sets=_names(f.DIRECTION, f.PUNTED, f.INGRESS, f.INGRESS_GROUP),
     next=("LOCAL",))
 
@@ -65,8 +67,8 @@ LOCAL = Table(
     matches=_names("eth_type", "arp_op", "arp_spa", "arp_tpa", "icmpv4_type", "icmpv6_type", "icmpv6_code", "ip_proto",
                    "nw_ttl", "ipv6_nd_target", "ipv4_dst", "ipv6_src", "ipv6_dst", f.INGRESS),
     sets=_names("eth_src", "eth_dst", "arp_op", "arp_sha", "arp_spa", "arp_tha", "arp_tpa", "icmpv4_type",
-                "icmpv6_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "ipv6_nd_target", "ipv6_nd_tll",
-                "nd_reserved", "nd_options_type", "nw_ttl", "in_port_nxm", f.ORIGINATED),
+                "icmpv6_type", "ipv4_src", "ipv4_dst", "ipv6_src", "ipv6_dst", "nd_reserved", "nd_options_type",
+                "nw_ttl", "in_port_nxm", f.ORIGINATED),
     next=("ADVERTISE", "OWNER", "ROUTE"))
 
 ADVERTISE = Table(
@@ -80,9 +82,11 @@ ADVERTISE = Table(
 OWNER = Table(
     "OWNER", 20, (SR,),
     "The owner table: the select group of the direction hashes the remote address (destination going north, source "
-    "coming south) to a slot. Punted packets and gateways that do not redirect pass by.",
-    matches=_names("eth_type", f.DIRECTION, f.PUNTED),
-    sets=_names(f.SLOT, f.LINK),
+    "coming south) to a slot. Punted packets and gateways that do not redirect pass by. An ICMP error from outside "
+    "comes from anywhere on the way to the remote address: every router gets a copy, and the one that knows the "
+    "connection takes it.",
+    matches=_names("eth_type", "ip_proto", "icmpv4_type", "icmpv6_type", f.DIRECTION, f.PUNTED, f.INGRESS_GROUP),
+    sets=_names("eth_src", "eth_dst", f.SLOT, f.LINK),
     next=("PUNT", "TRACK"))
 
 PUNT = Table(
@@ -103,9 +107,9 @@ TRACK = Table(
 
 STATE = Table(
     "STATE", 50, (SR,),
-    "By the tracker's verdict: known connections and their ICMP errors go on, invalid packets end here, new "
-    "connections from outside are looked up in DNAT.",
-    matches=_names("ct_state", f.DIRECTION),
+    "By the tracker's verdict: known connections and their ICMP errors go on, new connections from outside are looked "
+    "up in DNAT. Packets that cannot begin a connection end here, unless stateless rules are to judge them.",
+    matches=_names("ct_state", "eth_type", "ip_proto", "icmpv4_type", "icmpv6_type", f.DIRECTION, f.PUNTED),
     sets=(),
     next=("DNAT", "ROUTE"))
 
@@ -114,8 +118,8 @@ DNAT = Table(
     "New connections from outside: the destination is rewritten, so that routing and firewall see the inside address; "
     "NAT undoes that before it commits the translation.",
     matches=_names("eth_type", "ipv4_src", "ipv4_dst", "ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst",
-                   "icmpv4_type", "icmpv4_code", f.INGRESS_GROUP),
-    sets=_names("ipv4_dst", "tcp_dst", "udp_dst", f.NAT_RULE),
+                   "icmpv4_type", "icmpv4_code", *_FRAGMENT, f.INGRESS_GROUP),
+    sets=_names("ipv4_dst", "tcp_dst", "udp_dst", f.NAT_RULE, f.PORT_TRANSLATED),
     next=("ROUTE",),
     miss="go to ROUTE")
 
@@ -132,8 +136,8 @@ FIREWALL = Table(
     "FIREWALL", 80, (SR,),
     "Known connections pass. New ones meet the rules in the order of their sequence numbers, with inside addresses in "
     "both directions; what no rule takes gets the default verdict.",
-    matches=_names("eth_type", "ct_state", *_ADDRESSES, *_L4, f.DIRECTION, f.INGRESS_GROUP, f.EGRESS_GROUP,
-                   f.ORIGINATED),
+    matches=_names("eth_type", *_ADDRESSES, *_L4, *_FRAGMENT, f.DIRECTION, f.INGRESS_GROUP, f.EGRESS_GROUP,
+                   f.PORT_TRANSLATED, f.ORIGINATED),
     sets=_names(f.VERDICT),
     next=("NAT", "FORWARD", "NEIGHBOUR", "OUT"))
 
@@ -141,14 +145,14 @@ NAT = Table(
     "NAT", 90, (SR,),
     "New connections that the firewall let through are committed, with their translation; rejected ones are answered.",
     matches=_names("eth_type", "ipv4_src", "ipv4_dst", "ip_proto", "tcp_src", "tcp_dst", "udp_src", "udp_dst",
-                   "icmpv4_type", "icmpv4_code", f.DIRECTION, f.VERDICT, f.NAT_RULE, f.EGRESS_GROUP),
-    sets=_names("ipv4_dst", "tcp_dst", "udp_dst"),
+                   "icmpv4_type", "icmpv4_code", *_FRAGMENT, f.DIRECTION, f.VERDICT, f.NAT_RULE, f.EGRESS_GROUP),
+    sets=_names("ipv4_dst", "tcp_dst", "udp_dst", f.TRANSLATION),
     next=("FORWARD",))
 
 FORWARD = Table(
     "FORWARD", 100, (SR, DR),
-    "What a translation failed for is dropped; TTL or hop limit goes down by one.",
-    matches=_names("eth_type", "ct_state", "nw_ttl", f.ORIGINATED),
+    "What should have been translated or committed and was not is dropped; TTL or hop limit goes down by one.",
+    matches=_names("eth_type", "ct_state", "nw_ttl", f.ORIGINATED, f.VERDICT, f.TRANSLATION),
     sets=(),
     next=("NEIGHBOUR", "OUT"))
 
@@ -164,7 +168,7 @@ NEIGHBOUR = Table(
 OUT = Table(
     "OUT", 120, (SR, DR),
     "The packet leaves by its interface; where the neighbour is not known it is handed to the controller, which asks.",
-    matches=_names("eth_type", f.EGRESS, f.RESOLVED),
+    matches=_names(f.EGRESS, f.RESOLVED),
     sets=_names("eth_src"),
     next=())
 
@@ -176,7 +180,8 @@ FRAMES = Table(
     sets=(),
     next=())
 
-TABLES = (CLASSIFY, LOCAL, ADVERTISE, OWNER, PUNT, TRACK, STATE, DNAT, ROUTE, FIREWALL, NAT, FORWARD, NEIGHBOUR, OUT, FRAMES)
+TABLES = (CLASSIFY, LOCAL, ADVERTISE, OWNER, PUNT, TRACK, STATE, DNAT, ROUTE, FIREWALL, NAT, FORWARD, NEIGHBOUR, OUT,
+          FRAMES)
 
 
 def tables_of(kind: Kind) -> tuple[Table, ...]:

@@ -20,6 +20,9 @@ from controller.reconcile.diff import Change, current_round, diff, next_round
 
 LOG = logging.getLogger(__name__)
 
+RETRY_INTERVAL = 3.0
+"""Seconds until a bridge that could not be brought to its program is tried again."""
+
 
 @dataclass
 class Counters:
@@ -80,7 +83,7 @@ class BridgeWorker:
             outcome = self._guarded_pass()
             self.settled = outcome.settled and self._wakeups.empty()
             self._report(self.name, outcome)
-            self._sleep()
+            self._sleep(self._audit_interval if outcome.settled else min(RETRY_INTERVAL, self._audit_interval))
 
     def _guarded_pass(self) -> Outcome:
         """Do one pass; whatever goes wrong in it ends the pass, not the worker."""
@@ -95,9 +98,9 @@ class BridgeWorker:
             LOG.exception("bridge %s", self.name)
             return Outcome(False, error=f"{type(error).__name__}: {error}")
 
-    def _sleep(self) -> None:
+    def _sleep(self, longest: float) -> None:
         try:
-            self._wakeups.get(timeout=self._audit_interval)
+            self._wakeups.get(timeout=longest)
         except Empty:
             return
         while not self._wakeups.empty():

@@ -43,7 +43,7 @@ class Change:
 
 def _is_left_alone(entry: FlowEntry) -> bool:
     """True for flows that are there by right: learned ones, and those of Ryu's topology discovery."""
-    return cookies.is_learned(entry.cookie) or entry.key.match == {_ETH_TYPE_IS_LLDP}
+    return cookies.is_learned(entry.cookie) or _ETH_TYPE_IS_LLDP in entry.key.match
 
 
 def diff(desired: Desired, flows: Iterable[FlowEntry], groups: Iterable[GroupEntry]) -> Change:

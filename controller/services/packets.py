@@ -5,9 +5,11 @@ Pure functions from bytes to bytes; Ethernet addresses of routed answers are fil
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+import struct
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from ryu.lib.packet import arp, ethernet, icmp, icmpv6, ipv4, ipv6, packet, tcp
+from ryu.lib.packet import arp, ethernet, icmp, icmpv6, ipv4, ipv6, packet, packet_utils, tcp
 
 from controller.model.gateway import Address
 from controller.pipeline import addresses
@@ -33,38 +35,79 @@ V6_PORT_UNREACHABLE = (1, 4)
 V6_ADMIN_PROHIBITED = (1, 1)
 
 _ICMP_ERRORS = frozenset((3, 4, 5, 11, 12))
+_ICMPV6_REDIRECT = 137
 _ETHERNET_HEADER = 14
+_IPV6_HEADER = 40
+_MORE_FRAGMENTS = 1
+_CHECKSUMS = {f.PROTO_TCP: 16, f.PROTO_UDP: 6}
+"""Where the checksum is in a segment or datagram."""
+_ND_TARGET = slice(8, 24)
+"""Where the target address is in a neighbour advertisement (RFC 4861, section 4.4)."""
 
 
-def _network(data: bytes):
-    """Return (parsed packet, IPv4 or IPv6 header) of a frame; header None for anything else."""
-    parsed = packet.Packet(data)
-    return parsed, parsed.get_protocol(ipv4.ipv4) or parsed.get_protocol(ipv6.ipv6)
+@dataclass(frozen=True)
+class _Datagram:
+    """IP packet of a frame: header, the whole packet without Ethernet padding, and the protocol it carries.
+
+    ``protocol`` is None where ``payload`` is not the beginning of that protocol's message: a later fragment.
+    ``fragment`` is True for any fragment.
+    """
+
+    header: ipv4.ipv4 | ipv6.ipv6
+    whole: bytes
+    protocol: int | None
+    fragment: bool
+    payload: bytes
+
+
+def _datagram(data: bytes) -> _Datagram | None:
+    """Return the IP packet of a frame, None for anything else and for what cannot be parsed.
+
+    Only headers are parsed: Ryu's parsers of applications raise on what is on their ports and not of their kind.
+    """
+    try:
+        frame, _, rest = ethernet.ethernet.parser(data)
+        if frame.ethertype == f.ETH_IPV4:
+            header, _, payload = ipv4.ipv4.parser(rest)
+            protocol, length, later = header.proto, header.total_length, header.offset
+            fragment = bool(later or header.flags & _MORE_FRAGMENTS)
+        elif frame.ethertype == f.ETH_IPV6:
+            header, _, payload = ipv6.ipv6.parser(rest)
+            last = header.ext_hdrs[-1] if header.ext_hdrs else header
+            protocol, length = last.nxt, _IPV6_HEADER + header.payload_length
+            pieces = [extension for extension in header.ext_hdrs if isinstance(extension, ipv6.fragment)]
+            fragment, later = bool(pieces), any(piece.offset for piece in pieces)
+        else:
+            return None
+    except Exception:  # Ryu's parsers raise nearly anything on what hostile hosts send
+        return None
+    if header.version != (4 if frame.ethertype == f.ETH_IPV4 else 6):
+        return None
+    return _Datagram(header, rest[:length], None if later else protocol, fragment, payload)
 
 
 def destination(data: bytes) -> Address | None:
     """Return the IP destination of a frame, or None where it is no IP packet."""
-    _, header = _network(data)
-    if header is None:
-        return None
-    return IPv4Address(header.dst) if isinstance(header, ipv4.ipv4) else IPv6Address(header.dst)
+    datagram = _datagram(data)
+    return ip_address(datagram.header.dst) if datagram else None
 
 
-def _may_be_answered(parsed: packet.Packet, header) -> bool:
+def _may_be_answered(datagram: _Datagram) -> bool:
     """No error about an error, a fragment that is not the first, or a packet without a single sender.
 
     RFC 1812, section 4.3.2.7; RFC 4443, section 2.4 (e).
     """
-    if isinstance(header, ipv4.ipv4):
-        source = IPv4Address(header.src)
-        message = parsed.get_protocol(icmp.icmp)
-        is_error = message is not None and message.type in _ICMP_ERRORS
-        single = not (source.is_multicast or source.is_unspecified or source.is_loopback or int(source) == 0xFFFFFFFF)
-        return single and not is_error and header.offset == 0 and not IPv4Address(header.dst).is_multicast
-    source = IPv6Address(header.src)
-    message = parsed.get_protocol(icmpv6.icmpv6)
-    is_error = message is not None and message.type_ < 128
-    return not (source.is_multicast or source.is_unspecified or is_error or IPv6Address(header.dst).is_multicast)
+    source, target = ip_address(datagram.header.src), ip_address(datagram.header.dst)
+    if source.is_multicast or source.is_unspecified or source.is_loopback or int(source) == 0xFFFFFFFF:
+        return False
+    if target.is_multicast or datagram.protocol is None:
+        return False
+    kind = datagram.payload[0] if datagram.payload else None
+    if datagram.protocol == f.PROTO_ICMP:
+        return kind not in _ICMP_ERRORS
+    if datagram.protocol == f.PROTO_ICMPV6:
+        return kind is not None and kind >= 128 and kind != _ICMPV6_REDIRECT
+    return True
 
 
 def icmp_error(data: bytes, source4: IPv4Address | None, source6: IPv6Address | None, kind4: tuple[int, int],
@@ -73,10 +116,10 @@ def icmp_error(data: bytes, source4: IPv4Address | None, source6: IPv6Address | 
 
     ``source4`` and ``source6`` are the router's own addresses, ``kind4`` and ``kind6`` type and code.
     """
-    parsed, header = _network(data)
-    if header is None or not _may_be_answered(parsed, header):
+    datagram = _datagram(data)
+    if datagram is None or not _may_be_answered(datagram):
         return None
-    quoted = data[_ETHERNET_HEADER:]
+    header, quoted = datagram.header, datagram.whole
     if isinstance(header, ipv4.ipv4):
         if source4 is None:
             return None
@@ -91,27 +134,53 @@ def icmp_error(data: bytes, source4: IPv4Address | None, source6: IPv6Address | 
 
 
 def reset(data: bytes) -> bytes | None:
-    """Return the TCP reset that answers a segment, to be routed; None where there is none (RFC 9293, section 3.5.2)."""
-    parsed, header = _network(data)
-    segment = parsed.get_protocol(tcp.tcp)
-    if header is None or segment is None or segment.bits & tcp.TCP_RST:
+    """Return the TCP reset that answers a segment, to be routed; None where there is none.
+
+    RFC 9293, section 3.10.7.1 (a segment for a connection that does not exist).
+    """
+    datagram = _datagram(data)
+    if datagram is None or datagram.protocol != f.PROTO_TCP or len(datagram.payload) < tcp.tcp._MIN_LEN:
         return None
-    payload = len(parsed.protocols[-1]) if isinstance(parsed.protocols[-1], bytes | bytearray) else 0
-    length = payload + bool(segment.bits & tcp.TCP_SYN) + bool(segment.bits & tcp.TCP_FIN)
-    if segment.bits & tcp.TCP_ACK:
-        answer = tcp.tcp(src_port=segment.dst_port, dst_port=segment.src_port, seq=segment.ack, bits=tcp.TCP_RST,
-                         window_size=0)
+    header = datagram.header
+    source, target, sequence, acknowledged, offset, flags = struct.unpack_from("!HHIIBB", datagram.payload)
+    if flags & tcp.TCP_RST:
+        return None
+    if flags & tcp.TCP_ACK:
+        answer = tcp.tcp(src_port=target, dst_port=source, seq=acknowledged, bits=tcp.TCP_RST, window_size=0)
     else:
-        answer = tcp.tcp(src_port=segment.dst_port, dst_port=segment.src_port, seq=0,
-                         ack=(segment.seq + length) & 0xFFFFFFFF, bits=tcp.TCP_RST | tcp.TCP_ACK, window_size=0)
+        length = max(len(datagram.payload) - 4 * (offset >> 4), 0)
+        length += bool(flags & tcp.TCP_SYN) + bool(flags & tcp.TCP_FIN)
+        answer = tcp.tcp(src_port=target, dst_port=source, seq=0, ack=(sequence + length) & 0xFFFFFFFF,
+                         bits=tcp.TCP_RST | tcp.TCP_ACK, window_size=0)
     if isinstance(header, ipv4.ipv4):
         return _frame(f.ETH_IPV4, ipv4.ipv4(src=header.dst, dst=header.src, proto=f.PROTO_TCP, ttl=TTL), answer)
     return _frame(f.ETH_IPV6, ipv6.ipv6(src=header.dst, dst=header.src, nxt=f.PROTO_TCP, hop_limit=TTL), answer)
 
 
 def is_tcp(data: bytes) -> bool:
-    """True where a frame holds a TCP segment."""
-    return packet.Packet(data).get_protocol(tcp.tcp) is not None
+    """True where a frame holds the beginning of a TCP segment."""
+    datagram = _datagram(data)
+    return datagram is not None and datagram.protocol == f.PROTO_TCP
+
+
+def with_checksum(data: bytes) -> bytes:
+    """Return a frame with the checksum of its TCP segment or UDP datagram computed.
+
+    A virtual interface leaves that to the hardware (``tx-checksumming``); a switch that knows keeps note of it beside
+    the packet, and the note is lost on the way over the controller.  Fragments are returned as they are.
+    """
+    datagram = _datagram(data)
+    place = _CHECKSUMS.get(datagram.protocol) if datagram else None
+    if place is None or datagram.fragment or getattr(datagram.header, "ext_hdrs", None):
+        return data
+    payload = bytearray(datagram.payload)
+    old = bytes(payload[place:place + 2])
+    if len(old) < 2 or (datagram.protocol == f.PROTO_UDP and old == bytes(2)):
+        return data
+    payload[place:place + 2] = bytes(2)
+    checksum = packet_utils.checksum_ip(datagram.header, len(payload), payload) or 0xFFFF
+    first = _ETHERNET_HEADER + len(datagram.whole) - len(payload) + place
+    return data[:first] + checksum.to_bytes(2, "big") + data[first + 2:]
 
 
 def solicitation(target: Address, source: Address, mac: int) -> bytes:
@@ -132,14 +201,18 @@ def solicitation(target: Address, source: Address, mac: int) -> bytes:
 
 def told_neighbour(data: bytes) -> Address | None:
     """Return the address that an ARP reply or neighbour advertisement speaks for."""
-    parsed = packet.Packet(data)
-    reply = parsed.get_protocol(arp.arp)
-    if reply is not None:
-        return IPv4Address(reply.src_ip)
-    advertisement = parsed.get_protocol(icmpv6.icmpv6)
-    if advertisement is not None and isinstance(advertisement.data, icmpv6.nd_neighbor):
-        return IPv6Address(advertisement.data.dst)
-    return None
+    try:
+        frame, _, rest = ethernet.ethernet.parser(data)
+        if frame.ethertype == f.ETH_ARP:
+            return IPv4Address(arp.arp.parser(rest)[0].src_ip)
+    except (struct.error, ValueError):
+        return None
+    datagram = _datagram(data)
+    if datagram is None or datagram.protocol != f.PROTO_ICMPV6 or len(datagram.payload) < _ND_TARGET.stop:
+        return None
+    if datagram.payload[0] != f.ICMPV6_NEIGHBOUR_ADVERTISEMENT:
+        return None
+    return IPv6Address(datagram.payload[_ND_TARGET])
 
 
 def _frame(eth_type: int, *layers, source: str = UNSET_MAC, target: str = UNSET_MAC) -> bytes:

@@ -24,7 +24,7 @@ def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
 
 @pytest.fixture(scope="module")
 def four_edge_lab(request: pytest.FixtureRequest) -> Iterator[Callable[..., Lab]]:
-    """A function that returns a settled four-edge lab (arguments of ``helpers.four_edge``), in place of its last one."""
+    """A function that starts and returns a settled four-edge lab (see ``helpers.four_edge``), in place of its last."""
     with ExitStack() as stack:
 
         def start(*arguments, **options) -> Lab:
