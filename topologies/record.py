@@ -175,7 +175,7 @@ def _orphaned_tap(device: str) -> bool:
     links = json.loads(run(["ip", "-json", "-details", "link", "show", device], check=False).stdout or "[]")
     if not any(link.get("linkinfo", {}).get("info_kind") == "tun" for link in links):
         return False
-    here = os.stat("/proc/self/ns/net").st_ino
+    here = namespace_id()
     for process in Path("/proc").glob("[0-9]*"):
         try:
             if (process / "ns/net").stat().st_ino == here and any(
