@@ -171,14 +171,16 @@ def _remove_interfaces(recorded: Mapping[str, int | None]) -> None:
 
 
 def _orphaned_tap(device: str) -> bool:
-    """Tell whether an interface is a tap that no process holds."""
+    """Tell whether an interface is a tap that no process of this network namespace holds."""
     links = json.loads(run(["ip", "-json", "-details", "link", "show", device], check=False).stdout or "[]")
     if not any(link.get("linkinfo", {}).get("info_kind") == "tun" for link in links):
         return False
-    for path in Path("/proc").glob("[0-9]*/fdinfo/*"):
+    here = namespace_id()
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            if f"iff:\t{device}\n" in path.read_text():
+            if (process / "ns/net").stat().st_ino == here and any(
+                    f"iff:\t{device}\n" in file.read_text() for file in (process / "fdinfo").iterdir()):
                 return False
-        except OSError:  # closed meanwhile
+        except OSError:  # it has ended, or closed the file, meanwhile
             continue
     return True
