@@ -71,7 +71,7 @@ class SagaApp(app_manager.RyuApp):
 
     def reload(self) -> None:
         """Read the gateway file again and bring every bridge up to date.  Raises ModelError and changes nothing."""
-        self.state.configure(load(cfg.CONF.gateway_file))
+        self.state.configure(load(cfg.CONF.gateway_file, self.state.config))
         LOG.info("gateway file %s read again", cfg.CONF.gateway_file)
         for worker in self.state.workers.values():
             worker.wake()
