@@ -129,7 +129,7 @@ class Explainer:
                 "punted": any(hop["what"].startswith("punted over") for hop in hops), "hops": hops, "trace": trace}
 
     def _answering(self, flow: Flow) -> tuple[str, ...]:
-        """How the tracker is to see an answer: known to its owner; unknown to the other routers of a gateway without one.
+        """How the tracker is to see an answer: as known to an owner; as unknown where the gateway has none.
 
         Where nothing is redirected an answer may come back over a router that has not seen the connection; to that
         router an answer of TCP or ping is invalid, a datagram new.
