@@ -108,6 +108,7 @@ class Lab:
 
     def _build(self) -> None:
         environment = self._record.environment
+        run(["mnexec", "-n", "true"])  # fails at once where namespaces cannot be made; Mininet would wait for ever
         self.directory = self._record.directory
         self.gateway_file = self.directory / "gateway.yaml"
         if self._text is not None:
