@@ -7,8 +7,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.explain.trace import Step, Trace
-from controller.pipeline import cookies, fields, tables
+from controller.pipeline import cookies, fields, groups, tables
 from controller.pipeline.cookies import Category
+
+
+def _sets(step: Step, mark: fields.Mark) -> bool:
+    """True where a step sets a mark."""
+    field = mark.field
+    return f"set_field:{mark.value << field.first:#x}/{field.mask:#x}->{field.register}" in step.actions
+
+
+def _goes_to(step: Step, table: tables.Table) -> bool:
+    """True where a step goes on in a table."""
+    return f"goto_table:{table.number}" in step.actions
 
 
 @dataclass(frozen=True)
@@ -69,8 +80,7 @@ class Narrator:
     def _classify(self, step: Step) -> Hop:
         if "drop" in step.actions or step.match == "no match":
             return self._hop(step, "dropped", "not addressed to this port, or not of the kind and slot it serves")
-        punted = any(action.startswith("set_field:0x4/0x4->reg0") for action in step.actions)
-        north = any(action.startswith("set_field:0x1/0x3->reg0") for action in step.actions)
+        punted, north = _sets(step, fields.PUNTED.at(1)), _sets(step, fields.NORTH)
         if step.bridge not in self._routers:
             return self._hop(step, "taken", "addressed to the distributed router")
         if punted:
@@ -81,11 +91,11 @@ class Narrator:
         return self._hop(step, "taken from the uplink", "going south: the remote address is the source")
 
     def _local(self, step: Step) -> Hop | None:
-        if "goto_table:20" in step.actions or step.actions == ("goto_table:70",):
+        if _goes_to(step, tables.OWNER) or step.actions == (f"goto_table:{tables.ROUTE.number}",):
             return None
         if any(action.startswith("CONTROLLER") for action in step.actions):
             return self._hop(step, "answered by the controller", "addressed to the router itself")
-        if any("->reg0" in action for action in step.actions):
+        if _sets(step, fields.ORIGINATED.at(1)):
             return self._hop(step, "answered by the router itself", "addressed to the router; never punted")
         return self._hop(step, "dropped", "not to be routed, or addressed to the router itself")
 
@@ -99,10 +109,11 @@ class Narrator:
                          + ", ".join(f"slot {slot} {score}" for slot, score in sorted(step.scores.items())))
 
     def _punt(self, step: Step) -> Hop:
-        if "goto_table:40" in step.actions:
+        if _goes_to(step, tables.TRACK):
             return self._hop(step, "served here", "this router holds the slot")
         register = re.search(r"reg0=(0x[0-9a-f]+)", step.match)
-        way = "south" if register and int(register[1], 16) & 3 == fields.NORTH.value else "north"
+        north = register and int(register[1], 16) & fields.DIRECTION.mask == fields.NORTH.value
+        way = "south" if north else "north"
         return self._hop(step, f"punted over the {way} punt switch", "another router holds the slot")
 
     def _track(self, step: Step) -> Hop:
@@ -112,9 +123,9 @@ class Narrator:
         return self._hop(step, "handed to the controller", "TTL expired: an ICMP time exceeded is sent")
 
     def _state(self, step: Step) -> Hop:
-        if "goto_table:60" in step.actions:
+        if _goes_to(step, tables.DNAT):
             return self._hop(step, "new connection from outside", "the destination is looked up in DNAT")
-        if "goto_table:70" in step.actions:
+        if _goes_to(step, tables.ROUTE):
             return self._hop(step, "goes on to routing", "new from inside, or a known connection")
         return self._hop(step, "dropped", "the tracker calls it invalid")
 
@@ -136,7 +147,7 @@ class Narrator:
             return self._hop(step, "handed to the controller", "no route: an ICMP unreachable is sent")
         if cookies.category_of(step.cookie) == Category.NAT or "drop" in step.actions:
             return self._hop(step, "dropped", "an external address that no translation claimed: fail closed")
-        if "group:3" in step.actions:
+        if f"group:{groups.DR_ECMP}" in step.actions:
             how = f"service router of slot {step.bucket}, by the owner table" if step.bucket is not None else (
                 "a service router by the datapath's five-tuple hash")
             return self._hop(step, f"routed north, to {how}", "default route with equal-cost next hops")
@@ -147,7 +158,7 @@ class Narrator:
     def _firewall(self, step: Step) -> Hop:
         rule = self._rule(step, "firewall_rules")
         verdict = "dropped" if "drop" in step.actions else (
-            "rejected" if any("0x300/0x300->reg0" in action for action in step.actions) else "let through")
+            "rejected" if _sets(step, fields.REJECT) else "let through")
         if cookies.category_of(step.cookie) == Category.BASE:
             return self._hop(step, "let through", "known connection, or made by the router itself")
         return self._hop(step, f"firewall: {verdict}", f"rule {rule}" if rule else "default action")

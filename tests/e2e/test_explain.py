@@ -61,6 +61,24 @@ def test_explain_says_which_rule_drops(lab):
     assert {walk["hops"][-1]["why"] for walk in told["south"].values()} == {"default action"}
 
 
+def test_explain_knows_what_a_router_answers_itself(lab):
+    walk = lab.path("A", "172.16.1.2", proto="icmp")["north"]["edge1"]
+    assert "answered by the router itself" in [hop["what"] for hop in walk["hops"]] and not walk["punted"]
+
+
+def test_explain_says_which_rule_rejects(lab):
+    text = (lab.directory / "gateway.yaml").read_text()
+    try:
+        lab.set_config(edited(("default_action: DROP", "default_action: REJECT"), text=text))
+        lab.wait_settled()
+        told = lab.path("192.0.2.9", "10.0.0.3", dport=22)
+        assert {tuple(hop["what"] for hop in walk["hops"])[-2:] for walk in told["south"].values()} == {
+            ("firewall: rejected", "rejected")}
+    finally:
+        lab.set_config(text)
+        lab.wait_settled()
+
+
 def test_flow_tables_have_names_in_dumps(lab):
     run_and_expect(lambda: lab.dump_flows("t0-sr1"), lambda flows: any("table=FIREWALL" in flow for flow in flows), 10,
                    "table names in the dump")
