@@ -33,6 +33,11 @@ def fill(builder: ProgramBuilder, gateway: Gateway, keeps_state: bool) -> None:
     """
     builder.flow(tables.FIREWALL, priorities.Band.GUARD + 1, match(f.ORIGINATED.at(1)),
                  [a.Resubmit(tables.NEIGHBOUR), a.Goto(tables.OUT)], Category.BASE, note="made by this router")
+    for group in gateway.groups:
+        builder.flow(tables.FIREWALL, priorities.Band.GUARD + 1,
+                     match(f.SOUTH, f.INGRESS_GROUP.at(group.index), f.EGRESS_GROUP.at(group.index),
+                           f.ORIGINATED.at(0)), (), Category.BASE,
+                     note="from outside and back to where it came from would go round until its TTL ends")
     builder.flow(tables.FIREWALL, priorities.Band.GUARD, match(ct_state=f.CtState(("trk",), ("new", "inv"))),
                  [a.Goto(tables.FORWARD)], Category.BASE, note="known connections and their ICMP errors")
     for rank, rule in enumerate(gateway.firewall_rules):

@@ -159,6 +159,8 @@ class Narrator:
         rule = self._rule(step, "firewall_rules")
         verdict = "dropped" if "drop" in step.actions else (
             "rejected" if _sets(step, fields.REJECT) else "let through")
+        if cookies.category_of(step.cookie) == Category.BASE and "drop" in step.actions:
+            return self._hop(step, "dropped", "it came from outside and would go back to where it came from")
         if cookies.category_of(step.cookie) == Category.BASE:
             return self._hop(step, "let through", "known connection, or made by the router itself")
         return self._hop(step, f"firewall: {verdict}", f"rule {rule}" if rule else "default action")

@@ -14,7 +14,7 @@ from controller.model.gateway import Address
 RETRY_INTERVAL = 1.0
 """Seconds between questions (RFC 4861, section 10: RETRANS_TIMER; RFC 1122, section 2.3.2.1: at most one a second)."""
 TRIES = 3
-WAITING_PER_NEIGHBOUR = 8
+WAITING_PER_NEIGHBOUR = 64
 NEIGHBOURS = 1024
 """Bounds of what a flood of packets to silent addresses can make the controller remember."""
 

@@ -184,6 +184,19 @@ def test_an_external_address_without_a_translation_is_dropped(lab: Lab) -> None:
     assert lab.conntrack() == []
 
 
+def test_what_comes_from_outside_for_nobody_inside_does_not_go_round(lab: Lab) -> None:
+    lost = [f"203.0.200.{number}" for number in range(1, 9)]
+    hops = " ".join(f"nexthop via 172.16.{slot}.2" for slot in SLOTS)
+    lab.host("R").run(f"ip route add 203.0.200.0/24 {hops}")
+    try:
+        with captured(lab, "R", ROUTERS_OUTSIDE, "icmp and dst net 203.0.200.0/24") as seen:
+            for address in lost:
+                lab.host("B").run(f"ping -c 1 -W 1 {address}", check=False)
+        assert len(seen) == len(lost), "each left R once, and none came back to it"
+    finally:
+        lab.host("R").run("ip route del 203.0.200.0/24")
+
+
 def strays(remote: str) -> list[Raw]:
     """Return packets of A that begin no connection: what a careless translator lets out as it is."""
     to = IP(src=A, dst=remote)
