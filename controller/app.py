@@ -167,16 +167,25 @@ class SagaApp(app_manager.RyuApp):
             datapath.send_msg(encode.packet_out(datapath, send.data, encode.encode_actions(send.actions)))
 
     def _tick(self) -> None:
+        """Ask again for neighbours that have not answered, and keep configured next hops known; for ever."""
         refreshed = time.monotonic()
         while True:
             hub.sleep(TICK)
             now = time.monotonic()
-            sends = self.state.answers.tick(now)
-            if now - refreshed >= NEXT_HOP_REFRESH:
+            refresh = now - refreshed >= NEXT_HOP_REFRESH
+            if refresh:
                 refreshed = now
-                sends += [send for name in self.state.workers for send in self.state.answers.refresh(name)]
-            for send in sends:
-                self._send(send)
+            try:
+                self._ask_again(now, refresh)
+            except Exception:
+                LOG.exception("asking for neighbours")
+
+    def _ask_again(self, now: float, refresh: bool) -> None:
+        sends = self.state.answers.tick(now)
+        if refresh:
+            sends += [send for name in self.state.workers for send in self.state.answers.refresh(name)]
+        for send in sends:
+            self._send(send)
 
     def _name_tables(self) -> None:
         """Whenever bridges have connected, give their tables names in the switch databases."""
