@@ -76,34 +76,37 @@ def trace(bridge: str, flow: str, options: tuple[str, ...]) -> str:
     return done.stdout
 
 
+def _printed_as_json(args: argparse.Namespace, body: object) -> bool:
+    """Print a body as JSON where that was asked for; True if so."""
+    if args.json:
+        print(json.dumps(body, indent=1))
+    return args.json
+
+
 def _check(args: argparse.Namespace, console: Console) -> int:
     try:
         config = load(args.file)
     except ModelError as error:
         problems = [{"path": problem.path, "message": problem.message} for problem in error.problems]
-        if args.json:
-            print(json.dumps({"valid": False, "problems": problems}, indent=1))
-        else:
+        if not _printed_as_json(args, {"valid": False, "problems": problems}):
             for problem in problems:
                 print(f"{args.file}: {problem['path'] or 'file'}: {problem['message']}", file=sys.stderr)
         return 2
     alarms = [vars(alarm) for alarm in config_alarms(config)]
-    if args.json:
-        print(json.dumps({"valid": True, "gateways": [gateway.id for gateway in config.gateways], "alarms": alarms},
-                         indent=1))
+    gateways = [gateway.id for gateway in config.gateways]
+    if _printed_as_json(args, {"valid": True, "gateways": gateways, "alarms": alarms}):
         return 0
     for alarm in alarms:
         console.print(Text(f"{alarm['severity']} {alarm['id']} {alarm['entity']}: {alarm['cause']} "
                            f"Remedy: {alarm['remedy']}"), soft_wrap=True)
-    print(f"{args.file}: valid, {len(config.gateways)} gateway(s), {len(alarms)} alarm(s)")
+    print(f"{args.file}: valid, {len(gateways)} gateway(s), {len(alarms)} alarm(s)")
     return 0
 
 
 def _show(args: argparse.Namespace, console: Console) -> int:
     client = Client(args.api)
     gateways, health = client.get("/gateways"), client.get("/health")
-    if args.json:
-        print(json.dumps({"gateways": gateways, "health": health}, indent=1))
+    if _printed_as_json(args, {"gateways": gateways, "health": health}):
         return 0
     for gateway in gateways:
         policy = gateway["redirection_policy"] if gateway["stateful"] else "not stateful"
@@ -130,8 +133,7 @@ def _show(args: argparse.Namespace, console: Console) -> int:
 
 def _status(args: argparse.Namespace, console: Console) -> int:
     health = Client(args.api).get("/health")
-    if args.json:
-        print(json.dumps(health, indent=1))
+    if _printed_as_json(args, health):
         return 0
     table = Table("bridge", "connected", "settled", "round", "changes", "audits", "missing", "altered", "alien",
                   title="bridges; what audits repaired is in the last three columns")
@@ -145,8 +147,7 @@ def _status(args: argparse.Namespace, console: Console) -> int:
 
 def _alarms(args: argparse.Namespace, console: Console) -> int:
     alarms = Client(args.api).get("/alarms")
-    if args.json:
-        print(json.dumps(alarms, indent=1))
+    if _printed_as_json(args, alarms):
         return 0
     for alarm in alarms:
         console.print(Text(f"{alarm['severity']} {alarm['id']} {alarm['gateway']} {alarm['entity']}\n"
@@ -158,8 +159,8 @@ def _alarms(args: argparse.Namespace, console: Console) -> int:
 
 def _reload(args: argparse.Namespace, console: Console) -> int:
     status, body = Client(args.api).call("POST", "/reload")
-    if args.json:
-        print(json.dumps(body, indent=1))
+    if _printed_as_json(args, body):
+        pass
     elif status == 200:
         print("the gateway file was read again")
     else:
@@ -177,8 +178,7 @@ def _explain(args: argparse.Namespace, console: Console) -> int:
     except (ValueError, ExplainError) as error:
         raise CommandError(str(error), 2) from error
     told = Explainer(gateway, trace).explain(flow, north)
-    if args.json:
-        print(json.dumps(told, indent=1))
+    if _printed_as_json(args, told):
         return 0
     _print_explanation(told, {"north": args.via, "south": args.return_via}, console)
     return 0
