@@ -130,7 +130,7 @@ class SagaApp(app_manager.RyuApp):
         self.state.report(name, outcome)
         for line in (*outcome.rejected, *filter(None, (outcome.error,))):
             LOG.error("bridge %s: %s", name, line)
-        if outcome.settled:
+        if outcome.settled and not self.state.workers[name].settled:
             for send in self.state.answers.refresh(name):
                 self._send(send)
 
@@ -146,10 +146,9 @@ class SagaApp(app_manager.RyuApp):
     @set_ev_cls(ofp_event.EventOFPPortStatus, MAIN_DISPATCHER)
     def port_changed(self, event):
         """A port came, went or changed."""
-        channel = self._channels.get(event.msg.datapath.id)
-        for worker in self.state.workers.values():
-            if worker.channel is channel:
-                worker.wake()
+        name = self.state.bridge_of(self._channels.get(event.msg.datapath.id))
+        if name is not None:
+            self.state.workers[name].wake()
 
     @set_ev_cls(ofp_event.EventOFPPacketIn, MAIN_DISPATCHER)
     def packet_arrived(self, event):

@@ -180,11 +180,6 @@ class PrivateOpenVSwitch(OpenVSwitch):
             )
 
     @property
-    def pids(self) -> list[int]:
-        """Process ids of the daemons."""
-        return [daemon.pid for daemon in self._daemons.values()]
-
-    @property
     def switchd_pid(self) -> int:
         """Process id of ovs-vswitchd; LabError when it was not started."""
         if SWITCH_DAEMON not in self._daemons:

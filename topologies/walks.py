@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from controller.model import names
@@ -63,15 +64,18 @@ class WalkObserver:
             return [interface.port for interface in router.interfaces]
         return [names.sr_port(self._gateway.prefix, router.slot, which)]
 
+    def _passages(self, before: Counts, after: Counts, which: str,
+                  received: bool) -> Iterator[tuple[ServiceRouter, Passage]]:
+        """Yield what crossed the ports of a kind (see ``_ports``) of every router, into it or out of it."""
+        for router in self._gateway.routers:
+            for port in self._ports(router, which):
+                yield router, Passage(router.bridge, port, received,
+                                      after[port][not received] - before[port][not received])
+
     def _walk(self, before: Counts, after: Counts, least: int, entry: str, punt: str) -> Walk:
         def crossed(which: str, received: bool) -> list[tuple[ServiceRouter, Passage]]:
-            found = []
-            for router in self._gateway.routers:
-                for port in self._ports(router, which):
-                    packets = after[port][not received] - before[port][not received]
-                    if packets >= least:
-                        found.append((router, Passage(router.bridge, port, received, packets)))
-            return found
+            return [(router, passage) for router, passage in self._passages(before, after, which, received)
+                    if passage.packets >= least]
 
         leaving = names.BACKPLANE if not entry else ""
         came, punted_out, punted_in, left = (crossed(entry, True), crossed(punt, False), crossed(punt, True),
@@ -83,9 +87,8 @@ class WalkObserver:
 
     def redirected(self, before: Counts, after: Counts) -> tuple[float, float]:
         """Return the shares of packets going north and going south that were punted."""
-        def total(which: str, received: bool) -> int:
-            return sum(after[port][not received] - before[port][not received] for router in self._gateway.routers
-                       for port in self._ports(router, which))
+        def total(which: str) -> int:
+            return sum(passage.packets for _, passage in self._passages(before, after, which, received=True))
 
-        return (total(names.PUNT_SOUTH, True) / max(1, total(names.BACKPLANE, True)),
-                total(names.PUNT_NORTH, True) / max(1, total("", True)))
+        return (total(names.PUNT_SOUTH) / max(1, total(names.BACKPLANE)),
+                total(names.PUNT_NORTH) / max(1, total("")))

@@ -101,10 +101,6 @@ class ProgramBuilder:
             raise PipelineError(f"{self.bridge}: group {group_id} twice")
         self._groups[group_id] = group
 
-    def has_group(self, group_id: int) -> bool:
-        """True where the group was added already."""
-        return group_id in self._groups
-
     def program(self) -> Program:
         """Return what was collected, in a fixed order."""
         flows = sorted(self._flows.values(), key=lambda flow: (flow.table.number, -flow.priority, flow.match))

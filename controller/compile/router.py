@@ -17,10 +17,6 @@ from controller.pipeline.priorities import Band
 NEIGHBOUR_IDLE_TIMEOUT = 600
 """Seconds after which a neighbour nobody sends to and nobody hears of is forgotten."""
 
-DEFAULT_TTL = 64
-ND_HOP_LIMIT = 255
-"""RFC 4861, section 7.1: a neighbour discovery message that crossed a router is not valid."""
-
 NEVER_FORWARDED = (IPv4Network("224.0.0.0/4"), IPv4Network("255.255.255.255/32"), IPv6Network("ff00::/8"),
                    IPv6Network("fe80::/10"))
 
@@ -118,7 +114,7 @@ def _arp(builder: ProgramBuilder, leg: Leg) -> None:
 
 def _neighbour_discovery(builder: ProgramBuilder, leg: Leg) -> None:
     arrived = f.INGRESS.at(leg.index)
-    nd = dict(eth_type=f.ETH_IPV6, ip_proto=f.PROTO_ICMPV6, icmpv6_code=0, nw_ttl=ND_HOP_LIMIT)
+    nd = dict(eth_type=f.ETH_IPV6, ip_proto=f.PROTO_ICMPV6, icmpv6_code=0, nw_ttl=f.ND_HOP_LIMIT)
     own = [address for address in leg.addresses if address.version == 6]
     if not own:
         return
@@ -156,7 +152,7 @@ def _addressed_to(builder: ProgramBuilder, address: Address) -> None:
         source, destination, proto, kind = "ipv6_src", "ipv6_dst", f.PROTO_ICMPV6, "icmpv6_type"
         request, reply = f.ICMPV6_ECHO_REQUEST, f.ICMPV6_ECHO_REPLY
     builder.flow(tables.LOCAL, Band.NORMAL + 4, ip_match(destination=address, ip_proto=proto, **{kind: request}),
-                 [a.Copy(source, destination), a.Set(source, int(address)), a.Set("nw_ttl", DEFAULT_TTL),
+                 [a.Copy(source, destination), a.Set(source, int(address)), a.Set("nw_ttl", f.DEFAULT_TTL),
                   a.Set(kind, reply), a.Set("in_port_nxm", 0), a.SetMark(f.ORIGINATED.at(1)), a.Goto(tables.ROUTE)],
                  Category.LOCAL, note="ping of an address of this router; in_port 0 lets the answer go back there")
     for closed in (f.PROTO_TCP, f.PROTO_UDP):

@@ -81,7 +81,7 @@ def _shadow_ports(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter, 
         own = addresses.frame(gateway.number, addresses.FrameKind.PUNT, sr.slot, group)
         any_sender = addresses.frame(gateway.number, addresses.FrameKind.PUNT, 0, group)
         builder.flow(tables.CLASSIFY, Band.NORMAL,
-                     match(in_port=port, eth_dst=own, eth_src=(any_sender, addresses.BROADCAST & ~0xFF00)),
+                     match(in_port=port, eth_dst=own, eth_src=(any_sender, addresses.WITHOUT_SLOT)),
                      [a.SetMark(mark) for mark in (*marks, f.PUNTED.at(1))] + [a.Goto(tables.LOCAL)],
                      Category.FRAME, note=f"punted to slot {sr.slot}")
 
@@ -217,8 +217,8 @@ def _routes(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter, uplink
     for uplink in uplinks:
         for network in uplink.networks:
             builder.flow(tables.ROUTE, longest_prefix(network.prefixlen), router.ip_match(destination=network),
-                         [a.SetMark(f.EGRESS.at(uplink.index)), a.SetMark(f.EGRESS_GROUP.at(uplink.group)),
-                          a.Goto(tables.FIREWALL)], Category.ROUTE, note=f"on the link of {uplink.port}")
+                         [*_leave_by(uplink), a.Goto(tables.FIREWALL)], Category.ROUTE,
+                         note=f"on the link of {uplink.port}")
     for index, route in enumerate(sr.routes):
         _static_route(builder, route, index, {uplink.index: uplink for uplink in uplinks})
     for version in (4, 6):
@@ -228,12 +228,16 @@ def _routes(builder: ProgramBuilder, gateway: Gateway, sr: ServiceRouter, uplink
                      [a.ToController(a.Reason.NO_ROUTE)], Category.ROUTE, note="no route")
 
 
+def _leave_by(uplink: router.Leg) -> list[a.Action]:
+    """Mark a packet to leave by an uplink."""
+    return [a.SetMark(f.EGRESS.at(uplink.index)), a.SetMark(f.EGRESS_GROUP.at(uplink.group))]
+
+
 def _static_route(builder: ProgramBuilder, route: Route, index: int, uplinks: Mapping[int, router.Leg]) -> None:
     def via(next_hop) -> list[a.Action]:
         uplink = uplinks[next_hop.interface]
         field = f.NEXT_HOP_4 if next_hop.address.version == 4 else f.NEXT_HOP_6
-        return [a.SetMark(f.EGRESS.at(uplink.index)), a.SetMark(f.EGRESS_GROUP.at(uplink.group)),
-                a.SetMark(field.at(int(next_hop.address)))]
+        return [*_leave_by(uplink), a.SetMark(field.at(int(next_hop.address)))]
 
     if len(route.next_hops) == 1:
         actions = [*via(route.next_hops[0]), a.Goto(tables.FIREWALL)]

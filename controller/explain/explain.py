@@ -14,7 +14,7 @@ from controller.explain import oracle
 from controller.explain.trace import Trace, parse
 from controller.explain.walk import Narrator
 from controller.model.gateway import Address
-from controller.pipeline.fields import LINK, SLOT
+from controller.pipeline.fields import BACKPLANE_INTERFACE, LINK, SLOT
 from controller.pipeline.tables import PUNT
 
 Tracer = Callable[[str, str, tuple[str, ...]], str]
@@ -28,7 +28,7 @@ HOST_MAC = "02:00:00:00:00:01"
 """Stands for the neighbour that the traced packet comes from."""
 
 
-_CHOSEN = re.compile(r"reg1=(0x[0-9a-f]+|0)/(0x[0-9a-f]+)")
+_CHOSEN = re.compile(rf"{SLOT.register}=(0x[0-9a-f]+|0)/(0x[0-9a-f]+)")
 
 
 class ExplainError(Exception):
@@ -119,7 +119,7 @@ class Explainer:
 
     def _walk(self, router: dict, flow: Flow, north: bool, opens: bool) -> dict:
         options = OPENING if opens else self._answering(flow)
-        leg = next(leg for leg in router["legs"] if (leg["port"].endswith("-bp")) is north)
+        leg = next(leg for leg in router["legs"] if (leg["index"] == BACKPLANE_INTERFACE) is north)
         source = self.gateway["distributed_router"]["legs"][0]["mac"] if north else HOST_MAC
         trace = parse(self._tracer(router["bridge"], _flow_text(flow, leg["port"], source, leg["mac"]), options))
         hops = [hop.as_dict() for hop in self._narrator.tell(trace)]

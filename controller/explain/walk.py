@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from controller.explain.trace import Step, Trace
+from controller.model import names
 from controller.pipeline import cookies, fields, groups, tables
 from controller.pipeline.cookies import Category
 
@@ -46,9 +47,9 @@ class Narrator:
         for router in gateway["routers"]:
             self._places[router["bridge"]] = f"service router of slot {router['slot']} on {router['edge']}"
             self._routers[router["bridge"]] = router
-        prefix = gateway["prefix"]
-        self._switches = {f"{prefix}-bp": "backplane", f"{prefix}-pn": "north punt switch",
-                          f"{prefix}-ps": "south punt switch"}
+        self._switches = {names.switch_bridge(gateway["prefix"], switch): place for switch, place in (
+            (names.BACKPLANE, "backplane"), (names.PUNT_NORTH, "north punt switch"),
+            (names.PUNT_SOUTH, "south punt switch"))}
         self._tellers: dict[str, Callable[[Step], Hop | None]] = {
             "CLASSIFY": self._classify, "LOCAL": self._local, "OWNER": self._owner, "PUNT": self._punt,
             "TRACK": self._track, "STATE": self._state, "DNAT": self._dnat, "ROUTE": self._route,
@@ -111,7 +112,7 @@ class Narrator:
     def _punt(self, step: Step) -> Hop:
         if _goes_to(step, tables.TRACK):
             return self._hop(step, "served here", "this router holds the slot")
-        register = re.search(r"reg0=(0x[0-9a-f]+)", step.match)
+        register = re.search(rf"{fields.DIRECTION.register}=(0x[0-9a-f]+)", step.match)
         north = register and int(register[1], 16) & fields.DIRECTION.mask == fields.NORTH.value
         way = "south" if north else "north"
         return self._hop(step, f"punted over the {way} punt switch", "another router holds the slot")

@@ -42,6 +42,10 @@ FIRST_FRAGMENT = 1
 LATER_FRAGMENT = 3
 """Values of ``ip_frag``: bit 0 is set for any fragment, bit 1 for those with an offset."""
 
+DEFAULT_TTL = 64
+"""TTL or hop limit of what a router sends itself."""
+ND_HOP_LIMIT = 255
+"""RFC 4861, section 7.1: a neighbour discovery message that crossed a router is not valid."""
 ND_OPTION_TARGET_ADDRESS = 2
 ND_FLAGS_ROUTER_SOLICITED_OVERRIDE = 0xE0000000
 

@@ -49,7 +49,8 @@ class Outcome:
 class BridgeWorker:
     """Keeps one connected bridge as the compiler says.
 
-    ``compile_program`` takes the bridge's ports and returns its program, ``report`` is told every outcome.
+    ``compile_program`` takes the bridge's ports and returns its program, ``report`` is told every outcome,
+    before ``settled`` follows it.
     ``audit_interval`` is in seconds.
     """
 
@@ -81,8 +82,8 @@ class BridgeWorker:
         """Work until the connection is gone; to be spawned."""
         while True:
             outcome = self._guarded_pass()
-            self.settled = outcome.settled and self._wakeups.empty()
             self._report(self.name, outcome)
+            self.settled = outcome.settled and self._wakeups.empty()
             self._sleep(self._audit_interval if outcome.settled else min(RETRY_INTERVAL, self._audit_interval))
 
     def _guarded_pass(self) -> Outcome:

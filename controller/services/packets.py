@@ -20,8 +20,6 @@ ICMP_QUOTE = 548
 """Bytes of the original datagram in an ICMP error: as much as fits in 576 (RFC 1812, section 4.3.2.3)."""
 ICMPV6_QUOTE = 1232
 """Bytes of the original packet in an ICMPv6 error: as much as fits in 1280 (RFC 4443, section 2.4 (c))."""
-TTL = 64
-ND_HOP_LIMIT = 255
 
 TIME_EXCEEDED = (11, 0)
 NET_UNREACHABLE = (3, 0)
@@ -34,7 +32,7 @@ V6_ADDRESS_UNREACHABLE = (1, 3)
 V6_PORT_UNREACHABLE = (1, 4)
 V6_ADMIN_PROHIBITED = (1, 1)
 
-_ICMP_ERRORS = frozenset((3, 4, 5, 11, 12))
+_ICMP_REDIRECT = 5
 _ICMPV6_REDIRECT = 137
 _ETHERNET_HEADER = 14
 _IPV6_HEADER = 40
@@ -104,7 +102,7 @@ def _may_be_answered(datagram: _Datagram) -> bool:
         return False
     kind = datagram.payload[0] if datagram.payload else None
     if datagram.protocol == f.PROTO_ICMP:
-        return kind not in _ICMP_ERRORS
+        return kind not in (*f.ICMP_ERRORS, _ICMP_REDIRECT)
     if datagram.protocol == f.PROTO_ICMPV6:
         return kind is not None and kind >= 128 and kind != _ICMPV6_REDIRECT
     return True
@@ -125,12 +123,11 @@ def icmp_error(data: bytes, source4: IPv4Address | None, source6: IPv6Address | 
             return None
         body = icmp.TimeExceeded(data=quoted[:ICMP_QUOTE]) if kind4[0] == 11 else icmp.dest_unreach(
             data=quoted[:ICMP_QUOTE])
-        return _frame(f.ETH_IPV4, ipv4.ipv4(src=str(source4), dst=header.src, proto=f.PROTO_ICMP, ttl=TTL),
-                      icmp.icmp(type_=kind4[0], code=kind4[1], data=body))
+        return _to_sender(header, str(source4), f.PROTO_ICMP, icmp.icmp(type_=kind4[0], code=kind4[1], data=body))
     if source6 is None:
         return None
     unused = icmpv6.icmpv6(type_=kind6[0], code=kind6[1], data=bytes(4) + quoted[:ICMPV6_QUOTE])
-    return _frame(f.ETH_IPV6, ipv6.ipv6(src=str(source6), dst=header.src, nxt=f.PROTO_ICMPV6, hop_limit=TTL), unused)
+    return _to_sender(header, str(source6), f.PROTO_ICMPV6, unused)
 
 
 def reset(data: bytes) -> bytes | None:
@@ -152,9 +149,7 @@ def reset(data: bytes) -> bytes | None:
         length += bool(flags & tcp.TCP_SYN) + bool(flags & tcp.TCP_FIN)
         answer = tcp.tcp(src_port=target, dst_port=source, seq=0, ack=(sequence + length) & 0xFFFFFFFF,
                          bits=tcp.TCP_RST | tcp.TCP_ACK, window_size=0)
-    if isinstance(header, ipv4.ipv4):
-        return _frame(f.ETH_IPV4, ipv4.ipv4(src=header.dst, dst=header.src, proto=f.PROTO_TCP, ttl=TTL), answer)
-    return _frame(f.ETH_IPV6, ipv6.ipv6(src=header.dst, dst=header.src, nxt=f.PROTO_TCP, hop_limit=TTL), answer)
+    return _to_sender(header, header.dst, f.PROTO_TCP, answer)
 
 
 def is_tcp(data: bytes) -> bool:
@@ -193,7 +188,7 @@ def solicitation(target: Address, source: Address, mac: int) -> bytes:
     group = IPv6Address(int(IPv6Address("ff02::1:ff00:0")) | low)
     option = icmpv6.nd_option_sla(hw_src=addresses.text(mac))
     return _frame(f.ETH_IPV6,
-                  ipv6.ipv6(src=str(source), dst=str(group), nxt=f.PROTO_ICMPV6, hop_limit=ND_HOP_LIMIT),
+                  ipv6.ipv6(src=str(source), dst=str(group), nxt=f.PROTO_ICMPV6, hop_limit=f.ND_HOP_LIMIT),
                   icmpv6.icmpv6(type_=f.ICMPV6_NEIGHBOUR_SOLICITATION, code=0,
                                 data=icmpv6.nd_neighbor(dst=str(target), option=option)),
                   source=addresses.text(mac), target=addresses.text(0x3333FF000000 | low))
@@ -213,6 +208,13 @@ def told_neighbour(data: bytes) -> Address | None:
     if datagram.payload[0] != f.ICMPV6_NEIGHBOUR_ADVERTISEMENT:
         return None
     return IPv6Address(datagram.payload[_ND_TARGET])
+
+
+def _to_sender(header: ipv4.ipv4 | ipv6.ipv6, source: str, protocol: int, message) -> bytes:
+    """Return a message of a protocol to the sender of a packet, from an address of the same family."""
+    if isinstance(header, ipv4.ipv4):
+        return _frame(f.ETH_IPV4, ipv4.ipv4(src=source, dst=header.src, proto=protocol, ttl=f.DEFAULT_TTL), message)
+    return _frame(f.ETH_IPV6, ipv6.ipv6(src=source, dst=header.src, nxt=protocol, hop_limit=f.DEFAULT_TTL), message)
 
 
 def _frame(eth_type: int, *layers, source: str = UNSET_MAC, target: str = UNSET_MAC) -> bytes:

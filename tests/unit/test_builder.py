@@ -123,7 +123,7 @@ def test_one_match_twice(builder: ProgramBuilder) -> None:
 def test_groups_are_held_to_the_contract_of_their_table(builder: ProgramBuilder) -> None:
     buckets = [Bucket(1, (a.SetMark(f.SLOT.at(1)), a.Resubmit(tables.PUNT)))]
     builder.group(tables.OWNER, 5, GroupType.SELECT_HASH, buckets, ("ipv4_dst",))
-    assert builder.has_group(5) and not builder.has_group(6)
+    assert [group.group_id for group in builder.program().groups] == [5]
     add(builder, tables.OWNER, match(f.NORTH), a.ToGroup(5))
     with pytest.raises(PipelineError, match="group 5 twice"):
         builder.group(tables.OWNER, 5, GroupType.SELECT_HASH, buckets)

@@ -95,8 +95,9 @@ Datapath actions: ct(commit,zone=258,nat(src=198.51.100.1)),recirc(0xb)
 def gateway(**changes) -> dict:
     """The part of a gateway's document that explaining reads."""
     routers = [{"slot": slot, "edge": f"edge{slot}", "bridge": f"t0-sr{slot}", "zone": 256 + slot,
-                "legs": [{"port": f"t0-sr{slot}-bp", "mac": f"02:5b:01:01:0{slot}:00"},
-                         {"port": f"t0-up{slot}", "mac": f"02:5b:01:02:0{slot}:01"}]} for slot in (1, 2, 3, 4)]
+                "legs": [{"index": 255, "port": f"t0-sr{slot}-bp", "mac": f"02:5b:01:01:0{slot}:00"},
+                         {"index": 1, "port": f"t0-up{slot}", "mac": f"02:5b:01:02:0{slot}:01"}]}
+               for slot in (1, 2, 3, 4)]
     return {
         "id": "t0", "prefix": "t0", "redirects": True, "redirection_policy": "IP_HASH", "routers": routers,
         "distributed_router": {"bridge": "t0-dr", "legs": [
@@ -151,6 +152,17 @@ def test_the_explanation_asks_for_both_directions_from_every_router():
     assert ("t0-sr3", "in_port=t0-sr3-bp", OPENING) in asked
     assert ("t0-sr3", "in_port=t0-up3", ESTABLISHED) in asked
     assert ("t0-dr", "in_port=t0-dr-web", OPENING) in asked
+
+
+def test_an_uplink_is_not_taken_for_the_backplane_by_its_name():
+    document, asked = gateway(), []
+    for router in document["routers"]:
+        router["legs"].reverse()
+        router["legs"][0]["port"] = f"t0-up{router['slot']}-bp"
+    Explainer(document, lambda _, flow, __: asked.append(flow) or TRACE).explain(
+        question("10.0.0.2", "192.0.2.2"), north=True)
+    by_uplink = [flow for flow in asked if "in_port=t0-up" in flow]
+    assert len(by_uplink) == 4 and all("nw_src=192.0.2.2" in flow for flow in by_uplink)
 
 
 @pytest.mark.parametrize(("src", "dst", "north"), [
